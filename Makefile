@@ -1,0 +1,78 @@
+# Everything a contributor runs. `make test` is also what the continuous-integration machine runs (.ci/run).
+
+GO      ?= go
+BIN     := bin/ligoonnx
+PYTHON  ?= python3
+ORACLE  := .oracle
+FUZZTIME ?= 20s
+BENCH    ?= .
+
+# Packages that start goroutines or share buffers between them: the race detector has something to find only there, and it
+# makes everything about eight times slower, so it runs on these alone and with -short.
+RACE := ./onnxio/... ./graph/... ./ligo/... ./verify/...
+
+# Linters live in a module of their own: what they need must not decide the versions that ligoonnx is built with.
+TOOL := $(GO) tool -modfile=internal/tools/go.mod
+
+.PHONY: all build test unit race lint bench fuzz generate demo oracle clean
+
+all: build
+
+# -trimpath and an empty build id: two machines that build one commit get one file.
+build:
+	$(GO) build -trimpath -buildvcs=false -ldflags=-buildid= -o $(BIN) ./cli/ligoonnx
+
+test: unit race
+
+# vet first: it reports in seconds what a test reports in minutes.
+unit:
+	$(GO) vet ./...
+	$(GO) test -timeout 10m ./...
+
+# The race detector needs cgo; a machine without a C compiler says so and goes on.
+race:
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
+		echo "$(GO) test -race -short $(RACE)"; \
+		$(GO) test -race -short -timeout 10m $(RACE); \
+	else \
+		echo "SKIPPED: no C compiler, so no race detector" >&2; \
+	fi
+
+lint:
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+# BENCH picks one: make bench BENCH=Expand. Growing BERT-small to BERT-base reports wall time and peak memory of the command itself.
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+# go test fuzzes one target of one package at a time, so find them all and give each its share.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+# Rewrites what is committed as generated (the protobuf messages, the assembly kernels); needs protoc.
+generate:
+	$(GO) generate ./...
+
+demo:
+	$(GO) run ./cli/ligoonnx demo
+
+# A Python with onnx and ONNX Runtime, used by tests as a second opinion. Tests that want it are skipped, loudly, without it.
+# The stamp is made last, so an interrupted installation is done again.
+oracle: $(ORACLE)/ready
+
+$(ORACLE)/ready: fixtures/oracle/requirements.txt
+	$(PYTHON) -m venv $(ORACLE)
+	$(ORACLE)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+clean:
+	rm -rf bin $(ORACLE)
+	$(GO) clean -testcache
