@@ -17,7 +17,7 @@ type Graph struct {
 	Name    string
 	Inputs  []*Value // without those that only give an initializer a default (Value.Overridable)
 	Outputs []*Value
-	Nodes   []*Node // in topological order
+	Nodes   []*Node  // in topological order
 	Consts  []*Value // initializers and constants, in the order of the file
 
 	// Model is the file the graph was read from: the source of everything that is not in the graph. Nil for a graph made in
@@ -64,13 +64,16 @@ type Use struct {
 
 // Node is one operator call.
 type Node struct {
-	Name    string
-	Op      string
-	Domain  string // "" is ai.onnx
-	In      []*Value // nil: optional operand left out
-	Out     []*Value // nil: optional output left out
-	Attrs   []*onnxio.Attribute // never edited in place: a node replaces its attributes
-	file    *onnxio.Node
+	Name   string
+	Op     string
+	Domain string              // "" is ai.onnx
+	In     []*Value            // nil: optional operand left out
+	Out    []*Value            // nil: optional output left out
+	Attrs  []*onnxio.Attribute // never edited in place: a node replaces its attributes
+	// Captures are the outer values that the node's sub-graphs read; their Uses have Index -1.
+	Captures []*Value
+
+	file *onnxio.Node
 }
 
 // String names a node for people: its name, or its operator and first output where the file gives no name.
@@ -186,7 +189,9 @@ func (g *Graph) SetInput(n *Node, i int, v *Value) {
 // values swap names, as the signature of a model is not ours to change.
 func (g *Graph) ReplaceUses(old, v *Value) {
 	for _, u := range slices.Clone(old.Uses) {
-		g.SetInput(u.Node, u.Index, v)
+		if u.Index >= 0 { // a capture is by name: the caller does not replace captured values
+			g.SetInput(u.Node, u.Index, v)
+		}
 	}
 	for i, o := range g.Outputs {
 		if o == old {
@@ -211,6 +216,9 @@ func (g *Graph) RemoveNodes(set map[*Node]bool) {
 	for n := range set {
 		for i := range n.In {
 			g.SetInput(n, i, nil)
+		}
+		for _, c := range n.Captures {
+			c.Uses = slices.DeleteFunc(c.Uses, func(u Use) bool { return u.Node == n })
 		}
 		for _, o := range n.Out {
 			if o != nil && g.names[o.Name] == o {
@@ -239,6 +247,11 @@ func (g *Graph) Rename(v *Value, name string) bool {
 	v.Name = name
 	g.names[name] = v
 	return true
+}
+
+// Captured reports whether a sub-graph of some node reads v by name.
+func (v *Value) Captured() bool {
+	return slices.ContainsFunc(v.Uses, func(u Use) bool { return u.Index < 0 })
 }
 
 // IsOutput reports whether v is an output of the graph.

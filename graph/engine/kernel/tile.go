@@ -1,0 +1,51 @@
+package kernel
+
+// maxTile is the largest tile.m * tile.n of any kernel.
+const maxTile = 256
+
+// pickTile returns the register tile for T.
+func pickTile[T Float]() tile[T] {
+	return tile[T]{m: 4, n: 2, run: tile4x2[T]}
+}
+
+// tile4x2 keeps eight accumulators in registers. Larger tiles spill on amd64, which has fifteen usable scalar registers.
+func tile4x2[T Float](k int, a, b, acc []T) {
+	var c00, c01, c10, c11, c20, c21, c30, c31 T
+	a, b = a[:4*k], b[:2*k]
+	for len(a) >= 8 && len(b) >= 4 {
+		p, q := (*[8]T)(a), (*[4]T)(b)
+		b0, b1 := q[0], q[1]
+		c00 += p[0] * b0
+		c01 += p[0] * b1
+		c10 += p[1] * b0
+		c11 += p[1] * b1
+		c20 += p[2] * b0
+		c21 += p[2] * b1
+		c30 += p[3] * b0
+		c31 += p[3] * b1
+		b0, b1 = q[2], q[3]
+		c00 += p[4] * b0
+		c01 += p[4] * b1
+		c10 += p[5] * b0
+		c11 += p[5] * b1
+		c20 += p[6] * b0
+		c21 += p[6] * b1
+		c30 += p[7] * b0
+		c31 += p[7] * b1
+		a, b = a[8:], b[4:]
+	}
+	if len(a) >= 4 && len(b) >= 2 {
+		b0, b1 := b[0], b[1]
+		c00 += a[0] * b0
+		c01 += a[0] * b1
+		c10 += a[1] * b0
+		c11 += a[1] * b1
+		c20 += a[2] * b0
+		c21 += a[2] * b1
+		c30 += a[3] * b0
+		c31 += a[3] * b1
+	}
+	o := (*[8]T)(acc)
+	o[0], o[1], o[2], o[3] = c00, c01, c10, c11
+	o[4], o[5], o[6], o[7] = c20, c21, c30, c31
+}
