@@ -46,24 +46,16 @@ func Gemm[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T
 		for pc := 0; pc < k; pc += blockK {
 			kc := min(blockK, k-pc)
 			Parallel(threads, nc, grainN, func(lo, hi int) { g.packB(*packB, pc, kc, jc, lo, hi) })
-			rows := (m + blockM - 1) / blockM
-			cols := (nc + grainN - 1) / grainN
-			if rows*cols < 2*threads || cols == 1 {
-				cols = max(cols, 1)
-			}
-			// One unit of work: a block of rows times a strip of columns. Strips of the same rows pack A again; that costs
-			// 1/grainN of the arithmetic and keeps the units independent.
-			strips := 1
-			if rows < threads*2 {
-				strips = cols
+			// One unit of work is a block of rows, times a strip of columns where there are few rows. Strips of the same rows
+			// pack A again; that costs 1/grainN of the arithmetic and keeps the units independent.
+			rows, strips, width := (m+blockM-1)/blockM, 1, nc
+			if rows < 2*threads {
+				strips, width = (nc+grainN-1)/grainN, grainN
 			}
 			Parallel(threads, rows*strips, 1, func(lo, hi int) {
 				for u := lo; u < hi; u++ {
 					r, s := u/strips, u%strips
-					j0, j1 := 0, nc
-					if strips > 1 {
-						j0, j1 = s*grainN, min((s+1)*grainN, nc)
-					}
+					j0, j1 := s*width, min((s+1)*width, nc)
 					g.block(*packB, r*blockM, min(blockM, m-r*blockM), pc, kc, jc, j0, j1)
 				}
 			})

@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"gorgonia.org/tensor"
+
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+// arena owns the buffers of intermediate values. A buffer goes back when the last consumer of every value in it has run, so the
+// memory of a run is the largest set of values alive at once, and a second run of the same program allocates nothing. It follows
+// the machine's own order of execution, whatever that is.
+type arena struct {
+	shadow bool
+	limit  int64 // 0: none
+	total  int64
+	all    []*storage
+}
+
+// storage is one buffer of the arena.
+type storage struct {
+	buf  buffer
+	refs int // consumers still to run; 0: free
+}
+
+// begin takes every buffer back, also those that a failed run left in use.
+func (a *arena) begin() {
+	for _, s := range a.all {
+		s.refs = 0
+	}
+}
+
+// get returns a buffer for n elements of dt: the smallest free one that is large enough but not wastefully so, or a new one.
+func (a *arena) get(dt onnxio.DType, n, refs int) (*storage, error) {
+	probe, err := newBuffer(dt, a.shadow, 0)
+	if err != nil {
+		return nil, err
+	}
+	kind := denseType(probe)
+	var best *storage
+	for _, s := range a.all {
+		if s.refs == 0 && s.buf.size() >= n && s.buf.size() <= 2*n+1024 && denseType(s.buf) == kind && (best == nil || s.buf.size() < best.buf.size()) {
+			best = s
+		}
+	}
+	if best == nil {
+		need := int64(n) * elemBytes(dt, a.shadow)
+		if a.limit > 0 && a.total+need > a.limit {
+			a.trim()
+			if a.total+need > a.limit {
+				return nil, &MemoryError{a.total + need, a.limit}
+			}
+		}
+		best = &storage{buf: probe.fresh(n)}
+		a.total += need
+		a.all = append(a.all, best)
+	}
+	best.refs = refs
+	return best, nil
+}
+
+// trim forgets the free buffers.
+func (a *arena) trim() {
+	kept := a.all[:0]
+	a.total = 0
+	for _, s := range a.all {
+		if s.refs > 0 {
+			kept = append(kept, s)
+			a.total += s.buf.bytes()
+		}
+	}
+	clear(a.all[len(kept):])
+	a.all = kept
+}
+
+// slot is where one output of a call lives while the program runs.
+type slot struct {
+	t         *tensor
+	consumers int // operands that read it, plus one if the program returns it
+	st        *storage
+	dense     *denseTensor
+	last      buffer // what dense wraps
+}
+
+// denseTensor is gorgonia's tensor, which this package meets only at the border to the machine.
+type denseTensor = tensor.Dense

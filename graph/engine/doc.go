@@ -1,0 +1,15 @@
+// Package engine runs an ONNX graph as a gorgonia program.
+//
+// For every set of input shapes the graph is compiled once: shapes and everything computed from them are evaluated at compile
+// time, every other node becomes one operator of this package in a gorgonia expression graph, and the tape machine runs it. If a
+// shape depends on the content of an input (NonZero of a mask, Range up to an input's value), that input is bound as a constant of
+// the program. No stock gorgonia operator is used: several are silently wrong (see docs/architecture.md).
+//
+// Invariants: tensors are contiguous and row-major; an operator never writes its operands (weights may be a read-only mapped
+// file); buffers return to the arena when the last consumer has read them; results do not depend on the number of threads.
+//
+// Element types: float16 and bfloat16 are computed in float32 and rounded where a Cast, a graph input or a graph output declares
+// the type, not after every operator. With Options.Float64 all floating types are computed in float64 and nothing is rounded.
+// Sub-graphs are supported in If (whose condition must not depend on more than shapes and bound inputs); strings, sequences,
+// sparse and quantised tensors are not.
+package engine

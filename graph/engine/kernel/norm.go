@@ -1,0 +1,164 @@
+package kernel
+
+import "math"
+
+// rowGrain is how many rows of n elements one unit of parallel work has.
+func rowGrain(n int) int { return max(1, walkGrain/4/max(n, 1)) }
+
+// Softmax writes e^(x-max) / sum over each row of n elements; with log set, the logarithm of that. A row of -Inf alone gives NaN,
+// as the definition does. dst may be src.
+func Softmax[T Float](threads int, dst, src []T, n int, log bool) {
+	rows := 0
+	if n > 0 {
+		rows = len(src) / n
+	}
+	Parallel(threads, rows, rowGrain(n), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			if log {
+				logSoftmaxRow(dst[r*n:r*n+n], src[r*n:r*n+n])
+			} else {
+				SoftmaxRow(dst[r*n:r*n+n], src[r*n:r*n+n])
+			}
+		}
+	})
+}
+
+// SoftmaxRow is Softmax of one row.
+func SoftmaxRow[T Float](dst, src []T) {
+	s := expRow(dst, src, rowMax(src))
+	inv := T(1 / s)
+	for i := range dst {
+		dst[i] *= inv
+	}
+}
+
+func logSoftmaxRow[T Float](dst, src []T) {
+	top := rowMax(src)
+	z := float64(top) + math.Log(expRow(dst, src, top))
+	for i, v := range src {
+		dst[i] = T(float64(v) - z)
+	}
+}
+
+func rowMax[T Float](src []T) T {
+	top := T(math.Inf(-1))
+	for _, v := range src {
+		if v > top {
+			top = v
+		}
+	}
+	return top
+}
+
+// expRow writes e^(x-top) and returns the sum, with dst and src possibly the same.
+func expRow[T Float](dst, src []T, top T) (sum float64) {
+	if s, ok := any(src).([]float32); ok {
+		d, t := any(dst).([]float32), float64(top)
+		for i, v := range s {
+			e := exp32(float64(v) - t)
+			sum += e
+			d[i] = float32(e)
+		}
+		return sum
+	}
+	for i, v := range src {
+		e := math.Exp(float64(v) - float64(top))
+		sum += e
+		dst[i] = T(e)
+	}
+	return sum
+}
+
+// LayerNorm normalises each row of n elements to mean 0 and variance 1 (two passes: the variance is taken of the centred values),
+// then multiplies by gain and adds bias where they are not nil. mean and invStd, where not nil, receive the rows' statistics.
+func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n int, eps float64) {
+	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
+			var s float64
+			for _, v := range x {
+				s += float64(v)
+			}
+			mu := s / float64(n)
+			s = 0
+			for _, v := range x {
+				d := float64(v) - mu
+				s += d * d
+			}
+			inv := 1 / math.Sqrt(s/float64(n)+eps)
+			for i, v := range x {
+				y[i] = T((float64(v) - mu) * inv)
+			}
+			affine(y, gain, bias)
+			if mean != nil {
+				mean[r] = T(mu)
+			}
+			if invStd != nil {
+				invStd[r] = T(inv)
+			}
+		}
+	})
+}
+
+// RMSNorm divides each row of n elements by the root of its mean square, then multiplies by gain where it is not nil.
+func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float64) {
+	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
+			var s float64
+			for _, v := range x {
+				s += float64(v) * float64(v)
+			}
+			inv := 1 / math.Sqrt(s/float64(n)+eps)
+			for i, v := range x {
+				y[i] = T(float64(v) * inv)
+			}
+			affine(y, gain, nil)
+			if invStd != nil {
+				invStd[r] = T(inv)
+			}
+		}
+	})
+}
+
+func affine[T Float](y, gain, bias []T) {
+	if gain != nil {
+		for i, g := range gain[:len(y)] {
+			y[i] *= g
+		}
+	}
+	if bias != nil {
+		for i, b := range bias[:len(y)] {
+			y[i] += b
+		}
+	}
+}
+
+// GroupNorm normalises each of the groups of a [batch, channels, size] tensor over its channels and size; gain and bias are
+// per channel. Instance normalisation has as many groups as channels.
+func GroupNorm[T Float](threads int, dst, src, gain, bias []T, batch, channels, size, groups int, eps float64) {
+	per := channels / groups
+	LayerNorm(threads, dst, src, nil, nil, nil, nil, per*size, eps)
+	for r := range batch * channels {
+		c := r % channels
+		row := dst[r*size : r*size+size]
+		for i := range row {
+			row[i] = row[i]*gain[c] + bias[c]
+		}
+	}
+}
+
+// BatchNorm computes (x - mean) / sqrt(variance + eps) * gain + bias per channel of a [batch, channels, size] tensor.
+func BatchNorm[T Float](threads int, dst, src, gain, bias, mean, variance []T, channels, size int, eps float64) {
+	Parallel(threads, len(src)/max(size, 1), rowGrain(size), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			c := r % channels
+			k := float64(gain[c]) / math.Sqrt(float64(variance[c])+eps)
+			mu, b := float64(mean[c]), float64(bias[c])
+			y := dst[r*size : r*size+size]
+			for i, v := range src[r*size : r*size+size] {
+				y[i] = T((float64(v)-mu)*k + b)
+			}
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package kernel
+
+import "math"
+
+// Unary is an elementwise function in both precisions.
+type Unary struct {
+	F32 func(dst, src []float32)
+	F64 func(dst, src []float64)
+}
+
+// lift makes a Unary of two scalar functions: one to float32 accuracy, one to float64's.
+func lift(f32, f64 func(float64) float64) Unary {
+	return Unary{
+		F32: func(dst, src []float32) {
+			for i, v := range src[:len(dst)] {
+				dst[i] = float32(f32(float64(v)))
+			}
+		},
+		F64: func(dst, src []float64) {
+			for i, v := range src[:len(dst)] {
+				dst[i] = f64(v)
+			}
+		},
+	}
+}
+
+// Elementwise functions by their ONNX names. GELU is x times the normal distribution function; GeluTanh is its approximation
+// 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+var (
+	Exp        = lift(exp32, math.Exp)
+	Log        = same(math.Log)
+	Sqrt       = Unary{sqrtRun[float32], sqrtRun[float64]}
+	Reciprocal = Unary{reciprocalRun[float32], reciprocalRun[float64]}
+	Tanh       = lift(tanh32, math.Tanh)
+	Erf        = lift(erf32, math.Erf)
+	Sigmoid    = lift(sigmoid32, sigmoid64)
+	Relu       = Unary{reluRun[float32], reluRun[float64]}
+	Sin        = same(math.Sin)
+	Cos        = same(math.Cos)
+	Tan        = same(math.Tan)
+	Asin       = same(math.Asin)
+	Acos       = same(math.Acos)
+	Atan       = same(math.Atan)
+	Sinh       = same(math.Sinh)
+	Cosh       = same(math.Cosh)
+	Asinh      = same(math.Asinh)
+	Acosh      = same(math.Acosh)
+	Atanh      = same(math.Atanh)
+	Floor      = same(math.Floor)
+	Ceil       = same(math.Ceil)
+	Round      = same(math.RoundToEven)
+	Softplus   = same(softplus)
+	Softsign   = same(func(x float64) float64 { return x / (1 + math.Abs(x)) })
+	HardSwish  = same(func(x float64) float64 { return x * max(0, min(1, x/6+0.5)) })
+	Mish       = same(func(x float64) float64 { return x * math.Tanh(softplus(x)) })
+	Gelu       = lift(
+		func(x float64) float64 { return 0.5 * x * (1 + erf32(x*(1/math.Sqrt2))) },
+		func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) })
+	GeluTanh = lift(
+		func(x float64) float64 { return 0.5 * x * (1 + tanh32(geluInner(x))) },
+		func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(geluInner(x))) })
+)
+
+// SiLU returns x * sigmoid(alpha x), which is QuickGelu for alpha 1.702 and Swish for 1.
+func SiLU(alpha float64) Unary {
+	return lift(
+		func(x float64) float64 { return x * sigmoid32(alpha*x) },
+		func(x float64) float64 { return x * sigmoid64(alpha*x) })
+}
+
+// LeakyRelu returns x for x >= 0 and alpha x below.
+func LeakyRelu(alpha float64) Unary {
+	return same(func(x float64) float64 {
+		if x < 0 {
+			return alpha * x
+		}
+		return x
+	})
+}
+
+// Elu returns x for x >= 0 and alpha (e^x - 1) below.
+func Elu(alpha float64) Unary {
+	return same(func(x float64) float64 {
+		if x < 0 {
+			return alpha * math.Expm1(x)
+		}
+		return x
+	})
+}
+
+// Celu returns max(0, x) + min(0, alpha (e^(x/alpha) - 1)).
+func Celu(alpha float64) Unary {
+	return same(func(x float64) float64 {
+		if x < 0 {
+			return alpha * math.Expm1(x/alpha)
+		}
+		return x
+	})
+}
+
+// Selu returns gamma x for x > 0 and gamma alpha (e^x - 1) otherwise.
+func Selu(alpha, gamma float64) Unary {
+	return same(func(x float64) float64 {
+		if x > 0 {
+			return gamma * x
+		}
+		return gamma * alpha * math.Expm1(x)
+	})
+}
+
+// HardSigmoid returns alpha x + beta, clipped to [0, 1].
+func HardSigmoid(alpha, beta float64) Unary {
+	return same(func(x float64) float64 { return max(0, min(1, alpha*x+beta)) })
+}
+
+// ThresholdedRelu returns x where x > alpha and 0 elsewhere.
+func ThresholdedRelu(alpha float64) Unary {
+	return same(func(x float64) float64 {
+		if x > alpha {
+			return x
+		}
+		return 0
+	})
+}
+
+func same(f func(float64) float64) Unary { return lift(f, f) }
+
+func geluInner(x float64) float64 { return 0.7978845608028654 * (x + 0.044715*x*x*x) }
+
+func sigmoid64(x float64) float64 {
+	if x >= 0 {
+		return 1 / (1 + math.Exp(-x))
+	}
+	e := math.Exp(x)
+	return e / (1 + e)
+}
+
+func softplus(x float64) float64 {
+	return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x)))
+}
+
+func sqrtRun[T Float](dst, src []T) {
+	for i, v := range src[:len(dst)] {
+		dst[i] = T(math.Sqrt(float64(v)))
+	}
+}
+
+func reciprocalRun[T Float](dst, src []T) {
+	for i, v := range src[:len(dst)] {
+		dst[i] = 1 / v
+	}
+}
+
+func reluRun[T Float](dst, src []T) {
+	for i, v := range src[:len(dst)] {
+		dst[i] = max(v, 0)
+	}
+}
+
+// Map applies f to every element of src in parallel.
+func Map[T Elem, U Elem](threads int, dst []U, src []T, f func(dst []U, src []T)) {
+	if len(src) < walkGrain {
+		threads = 1
+	}
+	Parallel(threads, len(src), walkGrain/4, func(lo, hi int) { f(dst[lo:hi], src[lo:hi]) })
+}
