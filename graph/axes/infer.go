@@ -2,10 +2,396 @@ package axes
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-type state struct{}
+// origin is an axis of a constant that reaches a value through nothing but views: growing the value's axis grows the constant's.
+type origin struct {
+	c    *graph.Value
+	axis int
+}
 
-func infer(ctx context.Context, g *graph.Graph, o Options) (*Result, error) { return nil, nil }
+// req says that an integer stands for the size of an axis.
+type req struct {
+	y    *sym
+	axis *node
+	at   *graph.Node
+	neg  bool // the integer is minus the size
+	why  string
+}
+
+// constAxis is an axis of a constant.
+type constAxis struct {
+	c    *graph.Value
+	axis int
+}
+
+// product2 is a contraction of two activations.
+type product2 struct {
+	at       *graph.Node
+	inner    *node
+	batch    []*node // broadcast batch axes
+	rows     *node
+	cols     *node
+	a, b     *graph.Value
+	fused    bool // a fused attention operator: scores and values in one node
+	value    *node
+	scaleAttr string
+}
+
+// state is one sweep over the graph.
+type state struct {
+	g     *graph.Graph
+	nodes int
+	bindTo func(i int, param string) int64
+
+	axes       map[*graph.Value][]*node
+	vals       map[*graph.Value]*static
+	origins    map[*graph.Value][][]origin
+	weightOnly map[*graph.Value]bool
+
+	consumed map[constAxis]bool
+	gains    map[constAxis]bool
+	runs     map[string]*node // by dim_param
+	runCount int
+	realOnes map[birthKey]bool // Reshape axes whose size 1 is a width
+
+	reqs      []req
+	equal     []Equation2
+	products  []*product2
+	fused     []fusedNorm
+	conflicts []Conflict
+	staticIf  *graph.Node // the first If whose condition is known: the sweep stops there
+	ifBranch  *onnxio.Graph
+}
+
+// Equation2 is an equation between two axes during inference.
+type Equation2 struct {
+	a, b *node
+	at   *graph.Node
+}
+
+type birthKey struct {
+	name string
+	axis int
+}
+
+// fusedNorm is a normalisation written as one operator.
+type fusedNorm struct {
+	kind       NormKind
+	node       *graph.Node
+	in, out    *graph.Value
+	gain, bias *graph.Value
+	axis       *node
+	epsDefault float64
+	noEps      bool
+}
+
+// bindings are the sizes tried for run-time dimensions, in the order of the dimensions' first appearance. Primes keep Reshape
+// nearly unambiguous; the later lists suit small position tables.
+var bindings = [][]int64{
+	{11, 13, 17, 19, 23, 29, 31, 37, 41, 43},
+	{5, 7, 3, 2, 11, 13, 17},
+	{3, 5, 2, 7, 11, 13, 17},
+	{2, 3, 5, 7, 11, 13, 17},
+}
+
+// maxFolds bounds the static Ifs that one inference folds.
+const maxFolds = 10_000
+
+func infer(ctx context.Context, g *graph.Graph, o Options) (*Result, error) {
+	g = g.Clone()
+	if err := g.Normalize(); err != nil {
+		return nil, err
+	}
+	var best *state
+	try := func(bind func(int, string) int64) error {
+		s, err := sweepFolding(ctx, g, bind, nil)
+		if err != nil {
+			return err
+		}
+		if ones := s.widthsOfOne(); len(ones) > 0 {
+			t, err := sweepFolding(ctx, g, bind, ones)
+			if err != nil {
+				return err
+			}
+			if len(t.conflicts) <= len(s.conflicts) {
+				s = t
+			}
+		}
+		if best == nil || len(s.conflicts) < len(best.conflicts) {
+			best = s
+		}
+		return nil
+	}
+	for _, b := range bindings {
+		if err := try(func(i int, _ string) int64 { return b[i%len(b)] }); err != nil {
+			return nil, err
+		}
+		if len(best.conflicts) == 0 {
+			break
+		}
+	}
+	if len(best.conflicts) > 0 && len(o.Bind) > 0 {
+		b := bindings[0]
+		if err := try(func(i int, param string) int64 {
+			if n, ok := o.Bind[param]; ok && n > 0 {
+				return n
+			}
+			return b[i%len(b)]
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return best.result(), nil
+}
+
+// sweepFolding sweeps, folding the Ifs that turn out static, until none is left. Folding changes g.
+func sweepFolding(ctx context.Context, g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) (*state, error) {
+	for range maxFolds {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s := newState(g, bind, ones)
+		if err := s.sweep(ctx); err != nil {
+			return nil, err
+		}
+		if s.staticIf == nil {
+			return s, nil
+		}
+		if err := g.InlineBranch(s.staticIf, s.ifBranch); err != nil {
+			return nil, err
+		}
+		if err := g.Normalize(); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("more than %d static If nodes", maxFolds)
+}
+
+func newState(g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) *state {
+	return &state{g: g, bindTo: bind, realOnes: ones,
+		axes: map[*graph.Value][]*node{}, vals: map[*graph.Value]*static{}, origins: map[*graph.Value][][]origin{},
+		weightOnly: map[*graph.Value]bool{}, consumed: map[constAxis]bool{}, gains: map[constAxis]bool{}, runs: map[string]*node{}}
+}
+
+func (s *state) sweep(ctx context.Context) error {
+	for _, v := range s.g.Inputs {
+		s.input(v)
+	}
+	for _, c := range s.g.Consts {
+		s.constant(c)
+	}
+	for i, n := range s.g.Nodes {
+		if i%256 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if n.Op == "If" && n.Domain == "" {
+			if s.foldIf(n) {
+				return nil
+			}
+			s.noRule(n, "its condition depends on the data or on a run-time size")
+			continue
+		}
+		s.apply(n)
+	}
+	return nil
+}
+
+// input binds the axes of a graph input.
+func (s *state) input(v *graph.Value) {
+	if v.Type == nil || !v.Type.HasShape {
+		s.axes[v] = nil
+		return
+	}
+	axes := make([]*node, len(v.Type.Dims))
+	for i, d := range v.Type.Dims {
+		switch {
+		case d.Param != "":
+			n := s.runs[d.Param]
+			if n == nil {
+				n = s.runLeaf(s.bindTo(s.runCount, d.Param), fmt.Sprintf("run-time dimension %s", d.Param))
+				n.name, n.one = d.Param, false
+				s.runs[d.Param] = n
+				s.runCount++
+			}
+			axes[i] = n
+		case d.Value >= 0:
+			axes[i] = s.leaf(d.Value)
+			axes[i].set(UseInput, "")
+		default:
+			axes[i] = s.runLeaf(s.bindTo(s.runCount, ""), fmt.Sprintf("unnamed run-time dimension %d of input %s", i, v.Name))
+			axes[i].one = false
+			s.runCount++
+		}
+	}
+	s.axes[v] = axes
+}
+
+// constant gives a constant's axes fresh leaves and follows the values of small integer tensors and of scalars.
+func (s *state) constant(c *graph.Value) {
+	t := c.Const
+	axes := make([]*node, len(t.Dims))
+	org := make([][]origin, len(t.Dims))
+	for i, d := range t.Dims {
+		axes[i] = s.leaf(d)
+		org[i] = []origin{{c, i}}
+	}
+	s.axes[c], s.origins[c], s.weightOnly[c] = axes, org, true
+	n := t.NumElements()
+	switch {
+	case (t.DType.Integer() || t.DType == onnxio.Bool) && n <= maxStatic:
+		ints, err := t.Int64s()
+		if err != nil {
+			return
+		}
+		st := &static{shape: t.Dims}
+		for i, x := range ints {
+			st.elems = append(st.elems, litInt(x, &site{value: c, index: i}))
+		}
+		s.vals[c] = st
+	case t.DType.Growable() && n == 1:
+		f, err := t.Float64s()
+		if err != nil {
+			return
+		}
+		s.vals[c] = &static{shape: t.Dims, elems: []*sym{litFloat(f[0], &site{value: c})}}
+	}
+}
+
+// foldIf finds out whether the condition of an If is known and does not depend on run-time sizes.
+func (s *state) foldIf(n *graph.Node) bool {
+	if len(n.In) == 0 || n.In[0] == nil {
+		return false
+	}
+	st := s.vals[n.In[0]]
+	if st == nil || len(st.elems) != 1 || st.elems[0].run() {
+		return false
+	}
+	name := "else_branch"
+	if st.elems[0].ival != 0 {
+		name = "then_branch"
+	}
+	a := n.Attr(name)
+	if a == nil || a.G == nil {
+		return false
+	}
+	s.staticIf, s.ifBranch = n, a.G
+	return true
+}
+
+// noRule gives the outputs of an operator without a rule fresh axes where their rank is declared, and freezes everything that
+// enters it.
+func (s *state) noRule(n *graph.Node, reason string) {
+	why := fmt.Sprintf("%s: %s", n, reason)
+	for _, v := range n.In {
+		for _, a := range s.axes[v] {
+			a.flag(FlagNoRule, why)
+		}
+	}
+	for _, v := range n.Captures {
+		for _, a := range s.axes[v] {
+			a.flag(FlagNoRule, why)
+		}
+	}
+	for _, o := range n.Out {
+		if o == nil {
+			continue
+		}
+		s.axes[o] = s.declared(o, why)
+	}
+}
+
+// declared makes frozen axes from a value's declared type; nil where none is declared.
+func (s *state) declared(v *graph.Value, why string) []*node {
+	if v.Type == nil || !v.Type.HasShape {
+		return nil
+	}
+	axes := make([]*node, len(v.Type.Dims))
+	for i, d := range v.Type.Dims {
+		switch {
+		case d.Param != "" && s.runs[d.Param] != nil:
+			axes[i] = s.runs[d.Param]
+		case d.Param == "" && d.Value >= 0:
+			axes[i] = s.leaf(d.Value)
+			axes[i].set(FlagNoRule, why)
+		default:
+			axes[i] = s.runLeaf(s.bindTo(s.runCount, ""), why)
+			axes[i].one = false
+			s.runCount++
+		}
+	}
+	return axes
+}
+
+// require records that the integer y stands for the size of axis.
+func (s *state) require(y *sym, axis *node, at *graph.Node, why string) {
+	s.reqs = append(s.reqs, req{y: y, axis: axis, at: at, why: why})
+}
+
+// requireAttr records that an integer attribute stands for the size of an axis.
+func (s *state) requireAttr(n *graph.Node, attr string, index int, val int64, axis *node) {
+	s.require(litInt(val, &site{node: n, attr: attr, index: index}), axis, n, "attribute "+attr)
+}
+
+// consume marks the constants behind an axis of v as contracted over it.
+func (s *state) consume(v *graph.Value, axis int) {
+	for _, o := range s.originsOf(v, axis) {
+		s.consumed[constAxis{o.c, o.axis}] = true
+	}
+}
+
+func (s *state) originsOf(v *graph.Value, axis int) []origin {
+	if o := s.origins[v]; axis < len(o) {
+		return o[axis]
+	}
+	return nil
+}
+
+// activation reports whether v is computed from graph inputs.
+func (s *state) activation(v *graph.Value) bool { return v != nil && !s.weightOnly[v] }
+
+// setWeightOnly marks the outputs of a node whose data all come from constants. Operands that only give shapes do not count.
+func (s *state) setWeightOnly(n *graph.Node, data ...*graph.Value) {
+	for _, v := range data {
+		if v != nil && !s.weightOnly[v] {
+			return
+		}
+	}
+	for _, o := range n.Out {
+		if o != nil {
+			s.weightOnly[o] = true
+		}
+	}
+}
+
+// ints gives the elements of a static integer value; nil when it is not known.
+func (s *state) ints(v *graph.Value) []*sym {
+	if v == nil {
+		return nil
+	}
+	if st := s.vals[v]; st != nil {
+		return st.elems
+	}
+	return nil
+}
+
+// attrInts gives an integer-list attribute as literals.
+func attrInts(n *graph.Node, name string) []*sym {
+	var out []*sym
+	for i, x := range n.Ints(name) {
+		out = append(out, litInt(x, &site{node: n, attr: name, index: i}))
+	}
+	return out
+}
+
+// norm brings a possibly negative axis into range; ok is false when it is out of range.
+func normAxis(axis int64, rank int) (int, bool) {
+	if axis < 0 {
+		axis += int64(rank)
+	}
+	return int(axis), axis >= 0 && axis < int64(rank)
+}
