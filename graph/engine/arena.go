@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"gorgonia.org/tensor"
+	dense "gorgonia.org/tensor"
 
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
@@ -77,9 +77,6 @@ type slot struct {
 	t         *tensor
 	consumers int // operands that read it, plus one if the program returns it
 	st        *storage
-	dense     *denseTensor
+	dense     *dense.Dense
 	last      buffer // what dense wraps
 }
-
-// denseTensor is gorgonia's tensor, which this package meets only at the border to the machine.
-type denseTensor = tensor.Dense

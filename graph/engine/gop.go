@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/fnv"
+
+	"github.com/chewxy/hm"
+	"gorgonia.org/gorgonia"
+	dense "gorgonia.org/tensor"
+)
+
+// gop is an operator of this package as a gorgonia operator: one instance per output of a call. The instance of output 0 computes
+// all outputs; those of the others take it as their only operand and hand out what it has computed.
+type gop struct {
+	// id is unique among the instances of a program. It is part of the hash: gorgonia merges nodes with equal hashes.
+	id   uint64
+	p    *program
+	call *call
+	// args are the operands: static content, or the next child.
+	args []arg
+	out  []*slot
+	pick int // the output handed out, above 0
+}
+
+// arg is one operand of a call: left out, known at compile time, or a child of the node.
+type arg struct {
+	spec   spec
+	static *tensor
+	slot   *slot // of the child; nil for inputs and weights
+	child  bool
+}
+
+func nodeType(s spec, t dense.Dtype) hm.Type {
+	return gorgonia.TensorType{Dims: len(denseShape(s.shape)), Of: t}
+}
+
+func (o *gop) Arity() int {
+	if o.pick > 0 {
+		return 1
+	}
+	n := 0
+	for _, a := range o.args {
+		if a.child {
+			n++
+		}
+	}
+	return n
+}
+
+// Type is a function type without variables: every operand's type is known.
+func (o *gop) Type() hm.Type {
+	var types []hm.Type
+	if o.pick > 0 {
+		types = append(types, o.typeOf(o.call.out[0].spec))
+	} else {
+		for _, a := range o.args {
+			if a.child {
+				types = append(types, o.typeOf(a.spec))
+			}
+		}
+	}
+	return hm.NewFnType(append(types, o.typeOf(o.call.out[o.pick].spec))...)
+}
+
+func (o *gop) typeOf(s spec) hm.Type {
+	// The specs were checked when the call was made; a type without a buffer cannot get here.
+	b, err := newBuffer(s.dt, o.p.x.shadow, 0)
+	if err != nil {
+		panic(err)
+	}
+	return nodeType(s, denseType(b))
+}
+
+// InferShape repeats what the operator's own inference gave; that the children have the shapes it was given is checked.
+func (o *gop) InferShape(in ...gorgonia.DimSizer) (dense.Shape, error) {
+	i := 0
+	for _, a := range o.args {
+		if !a.child || o.pick > 0 {
+			continue
+		}
+		s, ok := in[i].(dense.Shape)
+		if want := denseShape(a.spec.shape); !ok || !s.Eq(want) {
+			return nil, fmt.Errorf("%s: operand %d has shape %v, %v was inferred", o.call.label, i, in[i], want)
+		}
+		i++
+	}
+	return denseShape(o.call.out[o.pick].shape), nil
+}
+
+// Do runs the operator. It runs in the machine's goroutine, where a panic would end the process, so it is turned into an error
+// here.
+func (o *gop) Do(vals ...gorgonia.Value) (v gorgonia.Value, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = atNode(o.call.label, fmt.Errorf("internal error: %v", r))
+		}
+		if err != nil {
+			// The machine wraps errors in text; the program keeps the original.
+			o.p.err = atNode(o.call.label, err)
+		}
+	}()
+	if o.pick > 0 {
+		return o.out[o.pick].dense, nil
+	}
+	if err := o.p.ctx.Err(); err != nil {
+		return nil, err
+	}
+	in := make([]*tensor, len(o.args))
+	for i, a := range o.args {
+		switch {
+		case a.static != nil:
+			in[i] = a.static
+		case a.child:
+			b, err := fromDense(vals[0])
+			if err != nil {
+				return nil, err
+			}
+			in[i] = &tensor{a.spec, b}
+			vals = vals[1:]
+		}
+	}
+	if err := o.run(in); err != nil {
+		return nil, err
+	}
+	return o.out[0].dense, nil
+}
+
+// run allocates the outputs, computes them, and gives back what is no longer needed.
+func (o *gop) run(in []*tensor) error {
+	out := make([]*tensor, len(o.out))
+	if _, ok := o.call.op.(viewer); ok {
+		st := o.shared()
+		if st != nil {
+			st.refs += o.out[0].consumers
+		}
+		o.out[0].set(&tensor{o.call.out[0].spec, in[0].buf}, st)
+	} else {
+		for i, s := range o.out {
+			// Output 0 is always computed: it is what the machine holds on to.
+			if s.consumers == 0 && i > 0 {
+				continue
+			}
+			spec := o.call.out[i].spec
+			// One reference of our own keeps the buffer until the operator has run.
+			st, err := o.p.arena.get(spec.dt, spec.size(), s.consumers+1)
+			if err != nil {
+				return err
+			}
+			s.set(&tensor{spec, st.buf.slice(0, spec.size())}, st)
+			out[i] = s.t
+		}
+		if err := o.call.op.forward(o.p.x, in, out); err != nil {
+			return err
+		}
+		for i, s := range o.out {
+			if out[i] != nil {
+				s.st.refs--
+			}
+		}
+	}
+	for _, a := range o.args {
+		if a.slot != nil && a.slot.st != nil {
+			a.slot.st.refs--
+		}
+	}
+	return nil
+}
+
+// shared is the storage of the first operand.
+func (o *gop) shared() *storage {
+	if s := o.args[0].slot; s != nil {
+		return s.st
+	}
+	return nil
+}
+
+// set puts a tensor into the slot; the wrapper for the machine is made anew only if the buffer is another one.
+func (s *slot) set(t *tensor, st *storage) {
+	s.t, s.st = t, st
+	if s.dense == nil || !s.last.same(t.buf) {
+		s.dense, s.last = toDense(t), t.buf
+	}
+}
+
+func (o *gop) ReturnsPtr() bool     { return false }
+func (o *gop) CallsExtern() bool    { return false }
+func (o *gop) OverwritesInput() int { return -1 }
+
+func (o *gop) WriteHash(h hash.Hash) {
+	// A hash never returns an error.
+	_ = binary.Write(h, binary.LittleEndian, o.id)
+}
+
+func (o *gop) Hashcode() uint32 {
+	h := fnv.New32a()
+	o.WriteHash(h)
+	return h.Sum32()
+}
+
+func (o *gop) String() string { return o.call.label }

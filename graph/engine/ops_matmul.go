@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+)
+
+func init() {
+	simple("", "MatMul", 2, 2, func(*step) (operator, error) { return &matmulOp{alpha: 1}, nil })
+	register(microsoft, "FusedMatMul", 2, 2, func(c *compiler, s *step, in []*value) ([]*value, error) {
+		if s.flag("transBatchA", false) || s.flag("transBatchB", false) {
+			return nil, errors.New("transBatchA and transBatchB are not supported")
+		}
+		op := &matmulOp{alpha: s.float("alpha", 1), transA: s.flag("transA", false), transB: s.flag("transB", false)}
+		return c.apply(s.label, op, in...)
+	})
+	register("", "Gemm", 2, 3, gemmNode)
+}
+
+// matmulOp is the product of (stacks of) matrices with numpy's rules for vectors and broadcasting, times alpha. The transpositions
+// apply to the last two dimensions.
+type matmulOp struct {
+	alpha          float64
+	transA, transB bool
+
+	m, n, k    int
+	batch      []int // broadcast leading dimensions
+	offA, offB []int // strides of the leading dimensions, in matrices
+}
+
+func (*matmulOp) heavy() {}
+
+func (o *matmulOp) infer(in []*value) ([]spec, error) {
+	a, b := in[0], in[1]
+	if a.dt != b.dt {
+		return nil, fmt.Errorf("operands of types %v and %v", a.dt, b.dt)
+	}
+	if !isFloat(a.dt) && !a.dt.Integer() {
+		return nil, fmt.Errorf("operands of type %v", a.dt)
+	}
+	if a.rank() == 0 || b.rank() == 0 {
+		return nil, errors.New("operand of rank 0")
+	}
+	as, bs := a.shape, b.shape
+	vecA, vecB := len(as) == 1, len(bs) == 1
+	if vecA {
+		as = []int{1, as[0]}
+	}
+	if vecB {
+		bs = []int{bs[0], 1}
+	}
+	m, ka := as[len(as)-2], as[len(as)-1]
+	kb, n := bs[len(bs)-2], bs[len(bs)-1]
+	if o.transA && !vecA {
+		m, ka = ka, m
+	}
+	if o.transB && !vecB {
+		kb, n = n, kb
+	}
+	if ka != kb {
+		return nil, fmt.Errorf("shapes %v and %v do not multiply", a.shape, b.shape)
+	}
+	la, lb := as[:len(as)-2], bs[:len(bs)-2]
+	batch, err := broadcast(la, lb)
+	if err != nil {
+		return nil, err
+	}
+	o.m, o.n, o.k, o.batch = m, n, ka, batch
+	o.offA, o.offB = kernel.BroadcastStrides(la, batch), kernel.BroadcastStrides(lb, batch)
+	// A matrix that every row of a stack is multiplied with: one product of all rows.
+	if product(lb) == 1 && !o.transA && product(la) == product(batch) {
+		o.m, o.batch = o.m*product(batch), nil
+		o.offA, o.offB = nil, nil
+	}
+	shape := slices.Clone(batch)
+	if !vecA {
+		shape = append(shape, m)
+	}
+	if !vecB {
+		shape = append(shape, n)
+	}
+	return []spec{a.with(shape)}, nil
+}
+
+func (o *matmulOp) forward(x *exec, in, out []*tensor) error {
+	switch d := out[0].buf.(type) {
+	case buf[float32]:
+		matmul(x, o, d, in[0].buf.(buf[float32]), in[1].buf.(buf[float32]))
+	case buf[float64]:
+		matmul(x, o, d, in[0].buf.(buf[float64]), in[1].buf.(buf[float64]))
+	default:
+		return o.integers(in, out)
+	}
+	return nil
+}
+
+func matmul[T kernel.Float](x *exec, o *matmulOp, y, a, b []T) {
+	lda, ldb := o.k, o.n
+	if o.transA {
+		lda = o.m
+	}
+	if o.transB {
+		ldb = o.k
+	}
+	stacks := product(o.batch)
+	inner := x.threads
+	if stacks >= x.threads {
+		inner = 1
+	}
+	kernel.Parallel(x.threads, stacks, 1, func(lo, hi int) {
+		for s := lo; s < hi; s++ {
+			pa, pb := o.stack(s)
+			kernel.Gemm(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b[pb*o.k*o.n:], ldb, 0, y[s*o.m*o.n:], o.n)
+		}
+	})
+}
+
+// stack finds which matrices of a and b make the s-th product.
+func (o *matmulOp) stack(s int) (a, b int) {
+	for d := len(o.batch) - 1; d >= 0; d-- {
+		i := s % o.batch[d]
+		s /= o.batch[d]
+		a += i * o.offA[d]
+		b += i * o.offB[d]
+	}
+	return a, b
+}
+
+// integers multiplies in int64; the types that reach here have no other use for a product than small index arithmetic.
+func (o *matmulOp) integers(in, out []*tensor) error {
+	a, err := in[0].ints()
+	if err != nil {
+		return err
+	}
+	b, err := in[1].ints()
+	if err != nil {
+		return err
+	}
+	res := make(buf[int64], out[0].size())
+	for s := range product(o.batch) {
+		pa, pb := o.stack(s)
+		for i := range o.m {
+			for j := range o.n {
+				var sum int64
+				for p := range o.k {
+					x, y := i*o.k+p, p*o.n+j
+					if o.transA {
+						x = p*o.m + i
+					}
+					if o.transB {
+						y = j*o.k + p
+					}
+					sum += a[pa*o.m*o.k+x] * b[pb*o.k*o.n+y]
+				}
+				res[(s*o.m+i)*o.n+j] = sum
+			}
+		}
+	}
+	return convertBuffer(out[0].buf, res)
+}
+
+func gemmNode(c *compiler, s *step, in []*value) ([]*value, error) {
+	op := &gemmOp{alpha: s.float("alpha", 1), beta: s.float("beta", 1), transA: s.flag("transA", false), transB: s.flag("transB", false)}
+	return c.apply(s.label, op, in...)
+}
+
+// gemmOp is alpha op(A) op(B) + beta C with C broadcast to the product's shape.
+type gemmOp struct {
+	alpha, beta    float64
+	transA, transB bool
+	m, n, k        int
+	walk           *kernel.Walk
+}
+
+func (*gemmOp) heavy() {}
+
+func (o *gemmOp) infer(in []*value) ([]spec, error) {
+	a, b := in[0], in[1]
+	if a.rank() != 2 || b.rank() != 2 {
+		return nil, fmt.Errorf("operands of shapes %v and %v", a.shape, b.shape)
+	}
+	if !isFloat(a.dt) || a.dt != b.dt {
+		return nil, fmt.Errorf("operands of types %v and %v", a.dt, b.dt)
+	}
+	o.m, o.k = a.shape[0], a.shape[1]
+	if o.transA {
+		o.m, o.k = o.k, o.m
+	}
+	kb := 0
+	kb, o.n = b.shape[0], b.shape[1]
+	if o.transB {
+		kb, o.n = o.n, kb
+	}
+	if kb != o.k {
+		return nil, fmt.Errorf("shapes %v and %v do not multiply (transA %v, transB %v)", a.shape, b.shape, o.transA, o.transB)
+	}
+	shape := []int{o.m, o.n}
+	if c := operand(in, 2); c != nil {
+		if c.dt != a.dt {
+			return nil, fmt.Errorf("operand C of type %v", c.dt)
+		}
+		if s, err := broadcast(c.shape, shape); err != nil || !slices.Equal(s, shape) {
+			return nil, fmt.Errorf("operand C of shape %v for a product of shape %v", c.shape, shape)
+		}
+		o.walk = kernel.NewWalk(shape, kernel.Strides(shape), kernel.BroadcastStrides(c.shape, shape))
+	}
+	return []spec{a.with(shape)}, nil
+}
+
+func (o *gemmOp) forward(x *exec, in, out []*tensor) error {
+	beta := 0.0
+	if len(in) > 2 && in[2] != nil && o.beta != 0 {
+		beta = o.beta
+		out[0].buf.move(x.threads, o.walk, 0, in[2].buf, 0)
+	}
+	switch d := out[0].buf.(type) {
+	case buf[float32]:
+		gemm(x, o, beta, d, in[0].buf.(buf[float32]), in[1].buf.(buf[float32]))
+	case buf[float64]:
+		gemm(x, o, beta, d, in[0].buf.(buf[float64]), in[1].buf.(buf[float64]))
+	default:
+		return errType(in[0])
+	}
+	return nil
+}
+
+func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a, b []T) {
+	lda, ldb := o.k, o.n
+	if o.transA {
+		lda = o.m
+	}
+	if o.transB {
+		ldb = o.k
+	}
+	kernel.Gemm(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, b, ldb, T(beta), y, o.n)
+}

@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorgonia.org/gorgonia"
+	dense "gorgonia.org/tensor"
+
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+)
+
+// machine is gorgonia's tape machine.
+type machine interface {
+	RunAll() error
+	Reset()
+	Close() error
+}
+
+// program is the graph compiled for one set of input shapes.
+type program struct {
+	x       *exec
+	arena   *arena
+	inputs  map[string]buffer // what the input nodes are bound to
+	outputs map[string]*value
+	m       machine // nil where nothing is left to compute
+
+	ctx context.Context // of the current run
+	err error           // the first operator's error of the current run
+}
+
+// maxSalts is how many sets of instance ids are tried until no two nodes have the same hash. With n nodes a set fails with
+// probability n*n / 2^33.
+const maxSalts = 16
+
+// link turns compiled calls into an expression graph and a tape for the machine. outputs names what the program returns.
+func (c *compiler) link(outputs []string) (*program, error) {
+	p := &program{x: c.x, arena: c.e.arena, inputs: map[string]buffer{}, outputs: map[string]*value{}}
+	live := map[*call]bool{}
+	for _, name := range outputs {
+		v := c.env[name]
+		if v == nil {
+			return nil, fmt.Errorf("output %q has no value", name)
+		}
+		p.outputs[name] = v
+		mark(v, live)
+	}
+	for salt := range uint64(maxSalts) {
+		g, err := c.emit(p, live, salt<<32)
+		if err != nil {
+			return nil, err
+		}
+		if g == nil {
+			return p, nil
+		}
+		if !uniqueHashes(g) {
+			continue
+		}
+		p.m, err = newMachine(g)
+		return p, err
+	}
+	return nil, errors.New("internal error: nodes of the program have equal hashes")
+}
+
+// mark collects the calls that a value needs. The walk is iterative: graphs can be deeper than a stack should be.
+func mark(v *value, live map[*call]bool) {
+	work := []*value{v}
+	for len(work) > 0 {
+		v, work = work[len(work)-1], work[:len(work)-1]
+		if v == nil || v.known != nil || v.from == nil || live[v.from] {
+			continue
+		}
+		live[v.from] = true
+		work = append(work, v.from.in...)
+	}
+}
+
+// emit makes the nodes. It returns nil if the outputs need no computation.
+func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia.ExprGraph, error) {
+	g := gorgonia.NewGraph()
+	clear(p.inputs)
+	for _, v := range c.env {
+		v.node, v.slot = nil, nil
+	}
+	for _, k := range c.calls {
+		for _, v := range append(k.in[:len(k.in):len(k.in)], k.out...) {
+			if v != nil {
+				v.node, v.slot = nil, nil
+			}
+		}
+	}
+	id := salt
+	any := false
+	for _, k := range c.calls {
+		if !live[k] || k.out[0].known != nil {
+			continue
+		}
+		children, args, err := c.operands(p, g, k)
+		if err != nil {
+			return nil, atNode(k.label, err)
+		}
+		if len(children) == 0 {
+			// Everything is known, but the work was too large to be done on suspicion.
+			if _, err := k.out[0].content(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		any = true
+		slots := make([]*slot, len(k.out))
+		for i, v := range k.out {
+			slots[i] = &slot{}
+			v.slot = slots[i]
+			op := &gop{id: id, p: p, call: k, args: args, out: slots, pick: i}
+			id++
+			from := children
+			if i > 0 {
+				from = gorgonia.Nodes{k.out[0].node}
+			}
+			if v.node, err = gorgonia.ApplyOp(op, from...); err != nil {
+				return nil, atNode(k.label, err)
+			}
+		}
+	}
+	for _, v := range p.outputs {
+		if v.known == nil && v.slot != nil {
+			v.slot.consumers++
+		}
+	}
+	if !any {
+		return nil, nil
+	}
+	return g, nil
+}
+
+// operands finds or makes the nodes of a call's operands and counts the readers of each.
+func (c *compiler) operands(p *program, g *gorgonia.ExprGraph, k *call) (gorgonia.Nodes, []arg, error) {
+	var children gorgonia.Nodes
+	args := make([]arg, len(k.in))
+	for i, v := range k.in {
+		switch {
+		case v == nil:
+			continue
+		case v.known != nil:
+			args[i] = arg{spec: v.spec, static: v.known}
+			continue
+		case v.node == nil:
+			if err := c.leaf(p, g, v); err != nil {
+				return nil, nil, err
+			}
+		}
+		if v.slot != nil {
+			v.slot.consumers++
+		}
+		args[i] = arg{spec: v.spec, slot: v.slot, child: true}
+		children = append(children, v.node)
+	}
+	return children, args, nil
+}
+
+// leaf makes the node of a graph input or weight.
+func (c *compiler) leaf(p *program, g *gorgonia.ExprGraph, v *value) error {
+	var t *tensor
+	kind := "weight "
+	switch {
+	case v.weight != nil:
+		var err error
+		if t, err = c.e.constant(v.weight); err != nil {
+			return err
+		}
+	case v.input:
+		kind = "input "
+		b, err := newBuffer(v.dt, c.x.shadow, v.size())
+		if err != nil {
+			return err
+		}
+		p.inputs[v.name] = b
+		t = &tensor{v.spec, b}
+	default:
+		return fmt.Errorf("operand %q is computed by no live node", v.name)
+	}
+	d := toDense(t)
+	v.node = gorgonia.NewTensor(g, d.Dtype(), d.Dims(), gorgonia.WithShape(d.Shape()...),
+		gorgonia.WithName(fmt.Sprintf("%s%q#%d", kind, v.name, g.AllNodes().Len())), gorgonia.WithValue(d))
+	return nil
+}
+
+// uniqueHashes reports whether no two nodes have the same hash code: gorgonia would silently take one for the other.
+func uniqueHashes(g *gorgonia.ExprGraph) bool {
+	seen := map[uint32]bool{}
+	for _, n := range g.AllNodes() {
+		if seen[n.Hashcode()] {
+			return false
+		}
+		seen[n.Hashcode()] = true
+	}
+	return true
+}
+
+// newMachine compiles the graph; gorgonia reports errors there by panicking.
+func newMachine(g *gorgonia.ExprGraph) (m machine, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("gorgonia: %v", r)
+		}
+	}()
+	return gorgonia.NewTapeMachine(g), nil
+}
+
+// run computes the outputs. The tensors returned are valid until the next run.
+func (p *program) run(ctx context.Context, in map[string]*tensor) (map[string]*tensor, error) {
+	for name, b := range p.inputs {
+		t := in[name]
+		one := []int{1}
+		b.move(p.x.threads, kernel.NewWalk([]int{t.size()}, one, one), 0, t.buf, 0)
+	}
+	if p.m != nil {
+		p.ctx, p.err = ctx, nil
+		p.arena.begin()
+		p.m.Reset()
+		if err := p.m.RunAll(); err != nil {
+			if p.err != nil {
+				return nil, p.err
+			}
+			return nil, err
+		}
+	}
+	out := map[string]*tensor{}
+	for name, v := range p.outputs {
+		switch {
+		case v.known != nil:
+			out[name] = v.known
+		case v.slot != nil:
+			out[name] = v.slot.t
+		case v.input:
+			out[name] = in[name]
+		default:
+			t, err := v.content()
+			if err != nil {
+				return nil, err
+			}
+			out[name] = t
+		}
+	}
+	return out, nil
+}
+
+func (p *program) close() {
+	if p.m != nil {
+		// The machine without CUDA has nothing to release and cannot fail.
+		_ = p.m.Close()
+	}
+}
+
+var _ gorgonia.Op = (*gop)(nil)
+var _ gorgonia.Value = (*dense.Dense)(nil)
