@@ -1,0 +1,232 @@
+package onnxio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ExternalMode decides whether weights are written into the model file or beside it.
+type ExternalMode int
+
+const (
+	// ExternalAuto uses an external data file where the model had one or has grown too large for a message.
+	ExternalAuto ExternalMode = iota
+	// ExternalAlways uses an external data file for every initializer of 1 KiB and more.
+	ExternalAlways
+	// ExternalNever keeps everything in the model file; a model of more than 2 GiB is refused.
+	ExternalNever
+)
+
+// WriteOptions are the choices in writing a model.
+type WriteOptions struct {
+	// Force lets the model replace a file that exists.
+	Force bool
+	// External is where weights go.
+	External ExternalMode
+	// ExternalThreshold is how many bytes of tensors ExternalAuto leaves in the message; 0 means 1.9e9.
+	ExternalThreshold int64
+}
+
+const defaultThreshold = 1_900_000_000
+
+// Pending is a model that has been written completely, but not yet under its name. Commit or Abort must be called.
+type Pending struct {
+	target   string
+	force    bool
+	model    string // the temporary model file
+	data     string // the temporary data file; empty if there is none
+	dataName string // the name it will have
+	lock     *fileLock
+	done     bool
+}
+
+// Write writes a model to a file, which is complete or, after an error, as it was before.
+func Write(ctx context.Context, m *Model, path string, o WriteOptions) error {
+	p, err := Create(ctx, m, path, o)
+	if err != nil {
+		return err
+	}
+	return p.Commit()
+}
+
+// Create writes a model to temporary files in the target's folder and syncs them. After an error or a cancelled context nothing is
+// left behind.
+func Create(ctx context.Context, m *Model, path string, o WriteOptions) (_ *Pending, err error) {
+	if err := checkExisting(path, "", o.Force); err != nil {
+		return nil, err
+	}
+	dir, base := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	lock, err := acquire(path, filepath.Join(dir, strings.TrimSuffix(tempPrefix(base), "-")+".lock"))
+	if err != nil {
+		return nil, err
+	}
+	p := &Pending{target: path, force: o.Force, lock: lock}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Abort())
+		}
+	}()
+	// Again, now that nobody else can be writing it.
+	if err := checkExisting(path, "", o.Force); err != nil {
+		return nil, err
+	}
+	if err := sweep(dir, base); err != nil {
+		return nil, fmt.Errorf("write %s: clearing up after an earlier run: %w", path, err)
+	}
+	if p.dataName, err = dataFileName(dir, base); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	e, err := encode(m, o, p.dataName)
+	if err != nil {
+		return nil, inFile(err, path)
+	}
+	need := e.size
+	if e.external != nil {
+		need += e.external.size
+	}
+	if err := p.fill(ctx, dir, base, e); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("write %s: %w", path, context.Cause(ctx))
+		}
+		return nil, fmt.Errorf("write %s: %w (the output needs %d bytes)", path, err, need)
+	}
+	return p, nil
+}
+
+// fill writes the temporary files. The data comes first: a temporary model without its temporary data then always means that the
+// data has been renamed already, which is how sweep recognises it.
+func (p *Pending) fill(ctx context.Context, dir, base string, e *encoded) error {
+	name, err := tempName(dir, base)
+	if err != nil {
+		return err
+	}
+	if e.external != nil {
+		p.data = name + dataSuffix
+		err := writeFile(p.data, func(f *os.File) error { return e.external.writeTo(&output{ctx, f}) })
+		if err != nil {
+			return err
+		}
+	}
+	p.model = name + tempSuffix
+	return writeFile(p.model, func(f *os.File) error { return e.writeTo(&output{ctx, f}) })
+}
+
+// output checks for cancellation on every write; tensor data comes in pieces of at most a few megabytes.
+type output struct {
+	ctx context.Context
+	f   *os.File
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	total := 0
+	for {
+		if err := o.ctx.Err(); err != nil {
+			return total, err
+		}
+		part := b[:min(len(b), chunk)]
+		n, err := o.f.Write(part)
+		total += n
+		b = b[n:]
+		if err != nil || len(b) == 0 {
+			return total, err
+		}
+	}
+}
+
+// writeFile makes, fills and syncs a file that does not exist yet.
+func writeFile(name string, fill func(*os.File) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	if err := fill(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Path is the temporary model file. A model with external data can be read from it only by Open, because it already refers to its
+// data by the final name.
+func (p *Pending) Path() string { return p.model }
+
+// Open reads the model that is pending.
+func (p *Pending) Open(o ReadOptions) (*Model, error) {
+	if p.data != "" {
+		o.alias = map[string]string{p.dataName: filepath.Base(p.data)}
+	}
+	return Read(p.model, o)
+}
+
+// Commit gives the model its name. The data file goes first, under a name that no model refers to yet, so that renaming the model
+// is the one moment at which the old model becomes the new one.
+func (p *Pending) Commit() (err error) {
+	if p.done {
+		return fmt.Errorf("write %s: already committed or aborted", p.target)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Abort())
+		}
+	}()
+	if err := checkExisting(p.target, "", p.force); err != nil {
+		return err
+	}
+	dir, base := filepath.Dir(p.target), filepath.Base(p.target)
+	old := externalNames(p.target)
+	if p.data != "" {
+		final := filepath.Join(dir, p.dataName)
+		if err := os.Rename(p.data, final); err != nil {
+			return fmt.Errorf("write %s: %w", p.target, err)
+		}
+		p.data = final // what Abort has to remove from now on
+	}
+	if err := moveTo(p.model, p.target, p.force); err != nil {
+		return err
+	}
+	p.done = true
+	errs := []error{syncDir(dir)}
+	for name := range old {
+		if ownData(base, name) && name != p.dataName {
+			errs = append(errs, removeIfThere(filepath.Join(dir, name)))
+		}
+	}
+	return errors.Join(append(errs, p.lock.release())...)
+}
+
+// moveTo renames a file; without force only to a name that does not exist, even if it came into being a moment ago.
+func moveTo(from, to string, force bool) error {
+	if !force {
+		switch err := os.Link(from, to); {
+		case err == nil:
+			return removeIfThere(from)
+		case errors.Is(err, fs.ErrExist):
+			return &ExistsError{Path: to}
+		}
+		// No hard links here; the check that Commit has just made has to do.
+	}
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("write %s: %w", to, err)
+	}
+	return nil
+}
+
+// Abort removes the temporary files. After Commit it does nothing, so that it can be deferred.
+func (p *Pending) Abort() error {
+	if p.done {
+		return nil
+	}
+	p.done = true
+	var errs []error
+	for _, name := range []string{p.model, p.data} {
+		if name != "" {
+			errs = append(errs, removeIfThere(name))
+		}
+	}
+	return errors.Join(append(errs, p.lock.release())...)
+}
