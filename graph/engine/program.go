@@ -90,6 +90,15 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 			}
 		}
 	}
+	read := map[*value]bool{}
+	for k := range live {
+		for _, v := range k.in {
+			read[v] = true
+		}
+	}
+	for _, v := range p.outputs {
+		read[v] = true
+	}
 	id := salt
 	any := false
 	for _, k := range c.calls {
@@ -111,6 +120,9 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 		slots := make([]*slot, len(k.out))
 		for i, v := range k.out {
 			slots[i] = &slot{}
+			if i > 0 && !read[v] {
+				continue // not computed either, as it will have no consumers
+			}
 			v.slot = slots[i]
 			op := &gop{id: id, p: p, call: k, args: args, out: slots, pick: i}
 			id++
