@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -99,33 +98,5 @@ func readPB(ctx context.Context, file string) (*onnxio.Tensor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, err := readFile(file)
-	if err != nil {
-		return nil, err
-	}
-	// The reader reads models, so the tensor becomes the only initializer of one: the same limits and checks hold for it.
-	const irVersion, graph, initializer = 1 << 3, 7<<3 | 2, 5<<3 | 2
-	inner := binary.AppendUvarint([]byte{initializer}, uint64(len(data)))
-	model := binary.AppendUvarint([]byte{irVersion, 8, graph}, uint64(len(inner)+len(data)))
-	model = append(append(model, inner...), data...)
-	m, err := onnxio.Decode(model, onnxio.ReadOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("%s: not a tensor: %w", file, err)
-	}
-	return m.Graph.Initializers[0], nil
-}
-
-// readFile refuses what is not a plain file (a pipe would block) or too large to hold.
-func readFile(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", file)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("%s: has %d bytes, at most %d are read", file, info.Size(), int64(maxFile))
-	}
-	return os.ReadFile(file)
+	return onnxio.ReadTensorFile(file)
 }

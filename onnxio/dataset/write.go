@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sort"
@@ -18,7 +19,8 @@ import (
 // is widened to float32. The same tensors give the same bytes. The file is complete or absent: it is written beside its place,
 // synced and renamed.
 func WriteNPZ(path string, tensors map[string]*onnxio.Tensor) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	temporary := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%016x.tmp", filepath.Base(path), rand.Uint64()))
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
@@ -28,7 +30,7 @@ func WriteNPZ(path string, tensors map[string]*onnxio.Tensor) (err error) {
 		}
 	}()
 	buffered := bufio.NewWriterSize(f, 1<<20)
-	if err := errors.Join(writeNPZ(buffered, tensors), buffered.Flush(), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(writeNPZ(buffered, tensors), buffered.Flush(), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.Rename(f.Name(), path)
