@@ -72,13 +72,18 @@ type Atom struct {
 	Layer int
 	// Why gives, for each flag that forbids growth, the node (and reason) that set it first.
 	Why []string
+	// Parts is how often the atom occurs in its role's axis: 2 for a head size made of two rotary halves, else 1. The size of the
+	// role is Size * Parts plus what Rest holds.
+	Parts int64
+	// Rest lists the other atoms of the role's axis (the part of a head that does not rotate); nil for most.
+	Rest []*Atom
 	// Groups is, for heads with grouped queries, the kv-heads atom that the group structure multiplies; nil otherwise.
 	Groups *Atom
 }
 
 // Growable reports whether the atom may grow: something contracts or normalises it, and nothing forbids it.
 func (a *Atom) Growable() bool {
-	return a.Flags&forbid == 0 && a.Flags&(UseContracted|UseLayerNorm|UseRMSNorm|UseScoreInner|UseValueDim|UseScoreBatch) != 0
+	return a.Flags&forbid == 0 && a.Has(UseProduced) && a.Flags&(UseContracted|UseLayerNorm|UseRMSNorm|UseScoreInner|UseValueDim|UseScoreBatch) != 0
 }
 
 // Has reports whether all the given flags are set.
@@ -233,12 +238,15 @@ type Scale struct {
 	Divide bool
 	// Computed says that the factor is computed from shapes in the graph and follows the size by itself.
 	Computed bool
+
+	literal float64 // the exponent of the size that Const itself holds
 }
 
 // Score is one product of two activations that contracts an axis which weights produce on both sides: attention scores.
 type Score struct {
 	Node   *graph.Node
-	Inner  *Expr // the contracted axis
+	Inner  *Expr // the contracted axis: the head size, maybe as a sum of rotary halves
+	Batch  *Expr // the heads: one atom, or kv_heads x heads for grouped queries; nil for a single head
 	Scales []Scale
 	// ratio gives the factor of the scores under new sizes divided by the present one, after literals were rewritten.
 	ratio func(Sizes) float64
@@ -285,10 +293,11 @@ type Result struct {
 	// Hidden is the atom of the residual stream: the one most often normalised; nil when nothing is normalised.
 	Hidden *Atom
 
-	axes     map[*graph.Value][]*Expr
-	weights  map[*graph.Value]*Weight
-	statics  map[*graph.Value][]int64
-	deferred *state
+	axes      map[*graph.Value][]*Expr
+	weights   map[*graph.Value]*Weight
+	statics   map[*graph.Value][]int64
+	reqs      []requirement
+	equations []Equation
 }
 
 // Infer analyses a graph. It normalises a clone of g (Result.Graph) and folds Ifs whose condition is static.

@@ -31,21 +31,21 @@ type constAxis struct {
 
 // product2 is a contraction of two activations.
 type product2 struct {
-	at       *graph.Node
-	inner    *node
-	batch    []*node // broadcast batch axes
-	rows     *node
-	cols     *node
-	a, b     *graph.Value
-	fused    bool // a fused attention operator: scores and values in one node
-	value    *node
+	at        *graph.Node
+	inner     *node
+	batch     []*node // broadcast batch axes
+	rows      *node
+	cols      *node
+	a, b      *graph.Value
+	fused     bool // a fused attention operator: scores and values in one node
+	value     *node
 	scaleAttr string
 }
 
 // state is one sweep over the graph.
 type state struct {
-	g     *graph.Graph
-	nodes int
+	g      *graph.Graph
+	nodes  int
 	bindTo func(i int, param string) int64
 
 	axes       map[*graph.Value][]*node
@@ -59,13 +59,16 @@ type state struct {
 	runCount int
 	realOnes map[birthKey]bool // Reshape axes whose size 1 is a width
 
-	reqs      []req
-	equal     []Equation2
-	products  []*product2
-	fused     []fusedNorm
-	conflicts []Conflict
-	staticIf  *graph.Node // the first If whose condition is known: the sweep stops there
-	ifBranch  *onnxio.Graph
+	reqs        []req
+	equal       []Equation2
+	reductions  []reduction
+	pendingOnes []pendingOne
+	products    []*product2
+	fused       []fusedNorm
+	normAxes    map[*Norm]*node
+	conflicts   []Conflict
+	staticIf    *graph.Node // the first If whose condition is known: the sweep stops there
+	ifBranch    *onnxio.Graph
 }
 
 // Equation2 is an equation between two axes during inference.

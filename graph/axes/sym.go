@@ -16,13 +16,13 @@ type site struct {
 
 // sym is a scalar whose value is known under the present binding, with the expression that gives it.
 type sym struct {
-	val  float64
-	ival int64 // exact value where isInt
+	val   float64
+	ival  int64 // exact value where isInt
 	isInt bool
-	lit  *site // a literal of the file
-	dim  *node // the size of an axis
-	op   string
-	args []*sym
+	lit   *site // a literal of the file
+	dim   *node // the size of an axis
+	op    string
+	args  []*sym
 }
 
 func intSym(v int64) *sym { return &sym{val: float64(v), ival: v, isInt: true} }

@@ -1,0 +1,442 @@
+package axes
+
+import (
+	"fmt"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+)
+
+// width makes a leaf that is a width even when its size is 1.
+func (s *state) width(size int64) *node {
+	l := s.leaf(size)
+	l.one = false
+	return l
+}
+
+// heads states that axis is heads x head size, and ties the head count to an attribute.
+func (s *state) headsOf(n *graph.Node, axis *node, heads *node, dim *node, why string) {
+	s.unify(axis, s.product(heads, dim), n, why)
+}
+
+// fusedAttention records a fused attention operator for the score scale.
+func (s *state) fusedAttention(n *graph.Node, heads, dim, value *node) {
+	for _, l := range append(dim.leaves(), value.leaves()...) {
+		l.set(UseContracted, "")
+	}
+	s.products = append(s.products, &product2{at: n, inner: dim, batch: []*node{heads}, value: value, fused: true, scaleAttr: "scale"})
+}
+
+// cache unifies a cache [batch, heads, past, head size] with the heads and head size of the layer and gives the present cache.
+func (s *state) cache(n *graph.Node, v *graph.Value, heads, dim *node) string {
+	if v == nil {
+		return ""
+	}
+	x := s.axes[v]
+	if len(x) != 4 {
+		return fmt.Sprintf("cache %s is not batch x heads x past x head size", v.Name)
+	}
+	s.unify(x[1], heads, n, "heads of the cache")
+	s.unify(x[3], dim, n, "head size of the cache")
+	return ""
+}
+
+func (s *state) totalLen(n *graph.Node, seq *node, past *graph.Value, axis int) *node {
+	if past == nil {
+		return seq
+	}
+	p := s.axes[past][axis]
+	l := s.runLeaf(seq.find().size+p.find().size, fmt.Sprintf("%s: past and present positions", n))
+	l.one = false
+	return l
+}
+
+func attrOr(n *graph.Node, name string) (int64, bool) {
+	a := n.Attr(name)
+	if a == nil {
+		return 0, false
+	}
+	return a.I, true
+}
+
+// msAttention is com.microsoft.Attention: a packed projection inside the operator, [hidden, (q, k, v) x heads x head size].
+func msAttention(s *state, n *graph.Node) string {
+	x, w := s.axes[n.In[0]], s.axes[n.In[1]]
+	h, ok := attrOr(n, "num_heads")
+	if !ok || h <= 0 || len(x) != 3 || len(w) != 2 {
+		return "needs input [batch, sequence, hidden], a packed weight and num_heads"
+	}
+	s.unify(x[2], w[0], n, "contracted axis")
+	for _, l := range x[2].leaves() {
+		l.set(UseContracted, "")
+	}
+	s.consumeOrFreeze(n, n.In[1], 0)
+	heads := s.width(h)
+	s.requireAttr(n, "num_heads", 0, h, heads)
+	var dim, value *node
+	if sizes := attrInts(n, "qkv_hidden_sizes"); len(sizes) == 3 {
+		if sizes[0].ival%h != 0 || sizes[2].ival%h != 0 || sizes[0].ival != sizes[1].ival {
+			return "qkv_hidden_sizes do not divide by num_heads"
+		}
+		dim, value = s.width(sizes[0].ival/h), s.width(sizes[2].ival/h)
+		q, v := s.product(heads, dim), s.product(heads, value)
+		s.unify(w[1], s.rawSum([]*node{q, q, v}), n, "packed projection")
+		for i, part := range []*node{q, q, v} {
+			s.require(sizes[i], part, n, "attribute qkv_hidden_sizes")
+		}
+	} else {
+		if w[1].find().size%(3*h) != 0 {
+			return "the packed weight does not divide by 3 x num_heads"
+		}
+		dim = s.width(w[1].find().size / (3 * h))
+		value = dim
+		three := s.width(3)
+		three.set(FlagFactor, fmt.Sprintf("%s: counts query, key and value", n))
+		s.unify(w[1], s.product(three, heads, dim), n, "packed projection")
+	}
+	if b := arg(n, 2); b != nil {
+		s.unify(s.axes[b][0], w[1], n, "bias")
+	}
+	total := x[1]
+	if past := arg(n, 4); past != nil {
+		px := s.axes[past]
+		if len(px) != 5 {
+			return "past is not [2, batch, heads, past, head size]"
+		}
+		s.unify(px[2], heads, n, "heads of the cache")
+		s.unify(px[4], dim, n, "head size of the cache")
+		total = s.totalLen(n, x[1], past, 3)
+	}
+	s.setAxes(n.Out[0], []*node{x[0], x[1], s.product(heads, value)})
+	if len(n.Out) > 1 && n.Out[1] != nil {
+		two := s.width(2)
+		two.set(FlagFactor, "")
+		s.setAxes(n.Out[1], []*node{two, x[0], heads, total, dim})
+	}
+	s.fusedAttention(n, heads, dim, value)
+	return ""
+}
+
+func multiHeadAttention(s *state, n *graph.Node) string {
+	h, ok := attrOr(n, "num_heads")
+	q := s.axes[n.In[0]]
+	if !ok || h <= 0 {
+		return "needs num_heads"
+	}
+	heads := s.width(h)
+	s.requireAttr(n, "num_heads", 0, h, heads)
+	var dim, value, seq, total *node
+	key, val := arg(n, 1), arg(n, 2)
+	switch {
+	case len(q) == 5: // packed [batch, sequence, heads, 3, head size]
+		dim, seq = q[4], q[1]
+		s.unify(q[2], heads, n, "heads")
+		q[3].flag(FlagFactor, fmt.Sprintf("%s: counts query, key and value", n))
+		value, total = dim, seq
+	case len(q) == 3:
+		if q[2].find().size%h != 0 {
+			return "the width does not divide by num_heads"
+		}
+		dim, seq = s.width(q[2].find().size/h), q[1]
+		s.headsOf(n, q[2], heads, dim, "queries")
+		value, total = dim, seq
+		if key != nil {
+			k := s.axes[key]
+			switch len(k) {
+			case 5:
+				s.unify(k[2], heads, n, "heads")
+				s.unify(k[4], dim, n, "head size")
+				k[3].flag(FlagFactor, fmt.Sprintf("%s: counts key and value", n))
+				total = k[1]
+			case 3:
+				s.headsOf(n, k[2], heads, dim, "keys")
+				total = k[1]
+			case 4:
+				s.unify(k[1], heads, n, "heads")
+				s.unify(k[3], dim, n, "head size")
+				total = k[2]
+			default:
+				return "keys of an unknown form"
+			}
+		}
+		if val != nil {
+			v := s.axes[val]
+			switch len(v) {
+			case 3:
+				if v[2].find().size%h != 0 {
+					return "the value width does not divide by num_heads"
+				}
+				value = s.width(v[2].find().size / h)
+				s.headsOf(n, v[2], heads, value, "values")
+			case 4:
+				s.unify(v[1], heads, n, "heads")
+				value = v[3]
+			default:
+				return "values of an unknown form"
+			}
+		}
+	default:
+		return "queries of an unknown form"
+	}
+	if b := arg(n, 3); b != nil {
+		qk, v := s.product(heads, dim), s.product(heads, value)
+		s.unify(s.axes[b][0], s.rawSum([]*node{qk, qk, v}), n, "bias")
+	}
+	pastK, pastV := arg(n, 6), arg(n, 7)
+	if why := s.cache(n, pastK, heads, dim); why != "" {
+		return why
+	}
+	if why := s.cache(n, pastV, heads, value); why != "" {
+		return why
+	}
+	if pastK != nil {
+		total = s.totalLen(n, total, pastK, 2)
+	}
+	s.attnBias(arg(n, 5), heads)
+	s.setAxes(n.Out[0], []*node{q[0], seq, s.product(heads, value)})
+	for i, d := range []*node{dim, value} {
+		if len(n.Out) > i+1 && n.Out[i+1] != nil {
+			s.setAxes(n.Out[i+1], []*node{q[0], heads, total, d})
+		}
+	}
+	s.fusedAttention(n, heads, dim, value)
+	return ""
+}
+
+// attnBias unifies the head axis of an additive score bias [.., heads, query, key] where it has one.
+func (s *state) attnBias(v *graph.Value, heads *node) {
+	if v == nil {
+		return
+	}
+	if x := s.axes[v]; len(x) == 4 && x[1].find().size == heads.find().size && heads.find().size > 1 {
+		s.unify(x[1], heads, nil, "heads of the score bias")
+	}
+}
+
+// groups makes the head axes of grouped queries: kv heads, and query heads as kv x group.
+func (s *state) groups(n *graph.Node, h, kv int64, hAttr, kvAttr string) (heads, kvHeads *node, why string) {
+	if h <= 0 || kv <= 0 || h%kv != 0 {
+		return nil, nil, fmt.Sprintf("%d query heads for %d key/value heads", h, kv)
+	}
+	kvHeads = s.width(kv)
+	heads = kvHeads
+	if h != kv {
+		group := s.width(h / kv)
+		group.repeat = true
+		heads = s.product(kvHeads, group)
+	}
+	if hAttr != "" {
+		s.requireAttr(n, hAttr, 0, h, heads)
+	}
+	if kvAttr != "" {
+		s.requireAttr(n, kvAttr, 0, kv, kvHeads)
+	}
+	return heads, kvHeads, ""
+}
+
+func groupQueryAttention(s *state, n *graph.Node) string {
+	h, ok1 := attrOr(n, "num_heads")
+	kv, ok2 := attrOr(n, "kv_num_heads")
+	q := s.axes[n.In[0]]
+	if !ok1 || !ok2 || len(q) != 3 {
+		return "needs queries [batch, sequence, width], num_heads and kv_num_heads"
+	}
+	heads, kvHeads, why := s.groups(n, h, kv, "num_heads", "kv_num_heads")
+	if why != "" {
+		return why
+	}
+	var dim *node
+	key, val := arg(n, 1), arg(n, 2)
+	if key == nil {
+		if q[2].find().size%(h+2*kv) != 0 {
+			return "the packed width does not divide by the heads"
+		}
+		dim = s.rotaryDim(n, q[2].find().size/(h+2*kv))
+		k := s.product(kvHeads, dim)
+		s.unify(q[2], s.rawSum([]*node{s.product(heads, dim), k, k}), n, "packed projection")
+	} else {
+		if q[2].find().size%h != 0 {
+			return "the width does not divide by num_heads"
+		}
+		dim = s.rotaryDim(n, q[2].find().size/h)
+		s.headsOf(n, q[2], heads, dim, "queries")
+		for _, v := range []*graph.Value{key, val} {
+			if v == nil || len(s.axes[v]) != 3 {
+				return "keys or values of an unknown form"
+			}
+			s.headsOf(n, s.axes[v][2], kvHeads, dim, "keys and values")
+		}
+	}
+	total := q[1]
+	for _, v := range []*graph.Value{arg(n, 3), arg(n, 4)} {
+		if why := s.cache(n, v, kvHeads, dim); why != "" {
+			return why
+		}
+	}
+	if past := arg(n, 3); past != nil {
+		total = s.totalLen(n, q[1], past, 2)
+	}
+	s.setAxes(n.Out[0], []*node{q[0], q[1], s.product(heads, dim)})
+	for i := 1; i < len(n.Out); i++ {
+		if i < 3 {
+			s.setAxes(n.Out[i], []*node{q[0], kvHeads, total, dim})
+		}
+	}
+	s.fusedAttention(n, heads, dim, dim)
+	return ""
+}
+
+// rotaryDim makes the head-size axis of grouped-query attention; with rotary embedding inside the operator it is two halves (and
+// a rest), each as long as a row of the cosine cache.
+func (s *state) rotaryDim(n *graph.Node, size int64) *node {
+	if n.Int("do_rotary", 0) == 0 || arg(n, 7) == nil || len(s.axes[n.In[7]]) != 2 {
+		return s.width(size)
+	}
+	return s.halves(n, s.axes[n.In[7]][1], arg(n, 8), size)
+}
+
+// halves makes c + c (+ rest), c being the axis of the rotary tables.
+func (s *state) halves(n *graph.Node, c *node, sin *graph.Value, size int64) *node {
+	if sin != nil {
+		if sx := s.axes[sin]; len(sx) > 0 {
+			s.unify(sx[len(sx)-1], c, n, "rotary tables")
+		}
+	}
+	for _, v := range n.In {
+		if v == nil || !s.weightOnly[v] {
+			continue
+		}
+		for i, a := range s.axes[v] {
+			if a.find() == c.find() {
+				for _, o := range s.originsOf(v, i) {
+					s.gains[constAxis{o.c, o.axis}] = true
+				}
+			}
+		}
+	}
+	z := c.find().size
+	parts := []*node{c, c}
+	if rest := size - 2*z; rest > 0 {
+		parts = append(parts, s.width(rest))
+	} else if rest < 0 {
+		return s.width(size)
+	}
+	return s.rawSum(parts)
+}
+
+// attention is ai.onnx Attention (opset 23): 4-D [batch, heads, sequence, head size] or 3-D with head-count attributes.
+func attention(s *state, n *graph.Node) string {
+	if len(n.In) < 3 || n.In[1] == nil || n.In[2] == nil {
+		return "needs queries, keys and values"
+	}
+	q, k, v := s.axes[n.In[0]], s.axes[n.In[1]], s.axes[n.In[2]]
+	if len(q) != len(k) || len(q) != len(v) || (len(q) != 3 && len(q) != 4) {
+		return "operands of unknown form"
+	}
+	var heads, kvHeads, dim, value, qs, ks *node
+	if len(q) == 3 {
+		h, ok1 := attrOr(n, "q_num_heads")
+		kv, ok2 := attrOr(n, "kv_num_heads")
+		if !ok1 || !ok2 {
+			return "needs q_num_heads and kv_num_heads"
+		}
+		var why string
+		if heads, kvHeads, why = s.groups(n, h, kv, "q_num_heads", "kv_num_heads"); why != "" {
+			return why
+		}
+		if q[2].find().size%h != 0 || v[2].find().size%kv != 0 {
+			return "the width does not divide by the heads"
+		}
+		dim, value = s.width(q[2].find().size/h), s.width(v[2].find().size/kv)
+		s.headsOf(n, q[2], heads, dim, "queries")
+		s.headsOf(n, k[2], kvHeads, dim, "keys")
+		s.headsOf(n, v[2], kvHeads, value, "values")
+		qs, ks = q[1], k[1]
+	} else {
+		h, kv := q[1].find().size, k[1].find().size
+		var why string
+		if heads, kvHeads, why = s.groups(n, h, kv, "", ""); why != "" {
+			return why
+		}
+		s.unify(q[1], heads, n, "query heads")
+		s.unify(k[1], kvHeads, n, "key heads")
+		s.unify(v[1], kvHeads, n, "value heads")
+		dim, value = q[3], v[3]
+		s.unify(k[3], dim, n, "head size")
+		qs, ks = q[2], k[2]
+	}
+	for i, d := range []*node{dim, value} {
+		if why := s.cache(n, arg(n, 4+i), kvHeads, d); why != "" {
+			return why
+		}
+	}
+	total := ks
+	if past := arg(n, 4); past != nil {
+		total = s.totalLen(n, ks, past, 2)
+	}
+	s.attnBias(arg(n, 3), heads)
+	if len(q) == 3 {
+		s.setAxes(n.Out[0], []*node{q[0], qs, s.product(heads, value)})
+	} else {
+		s.setAxes(n.Out[0], []*node{q[0], heads, qs, value})
+	}
+	for i := 1; i < len(n.Out); i++ {
+		switch i {
+		case 1:
+			s.setAxes(n.Out[i], []*node{q[0], kvHeads, total, dim})
+		case 2:
+			s.setAxes(n.Out[i], []*node{q[0], kvHeads, total, value})
+		case 3:
+			s.setAxes(n.Out[i], []*node{q[0], heads, qs, total})
+		}
+	}
+	s.fusedAttention(n, heads, dim, value)
+	return ""
+}
+
+// rotary is RotaryEmbedding of ai.onnx (X, cos, sin, positions) and of com.microsoft (X, positions, cos, sin).
+func rotary(s *state, n *graph.Node) string {
+	x := s.axes[n.In[0]]
+	ci := 1
+	if n.Domain == ms {
+		ci = 2
+	}
+	cos, sin := arg(n, ci), arg(n, ci+1)
+	if cos == nil || sin == nil || len(s.axes[cos]) == 0 {
+		return "needs cosine and sine tables"
+	}
+	c := s.axes[cos][len(s.axes[cos])-1]
+	if n.Int("interleaved", 0) != 0 {
+		return "interleaved rotary pairs"
+	}
+	for _, v := range []*graph.Value{cos, sin} {
+		if vx := s.axes[v]; len(vx) == 2 && (arg(n, 3) != nil || n.Domain == ms) {
+			vx[0].flag(FlagVocab, fmt.Sprintf("%s: rows looked up by position", n))
+		}
+	}
+	switch len(x) {
+	case 4:
+		s.unify(x[3], s.halves(n, c, sin, x[3].find().size), n, "rotary halves")
+	case 3:
+		h, ok := attrOr(n, "num_heads")
+		if !ok || h <= 0 || x[2].find().size%h != 0 {
+			if n.Domain != ms || x[2].find().size%(2*c.find().size) != 0 {
+				return "needs num_heads"
+			}
+			h = x[2].find().size / (2 * c.find().size)
+			ok = false
+		}
+		heads := s.width(h)
+		if ok {
+			s.requireAttr(n, "num_heads", 0, h, heads)
+		}
+		s.headsOf(n, x[2], heads, s.halves(n, c, sin, x[2].find().size/h), "rotary halves")
+	default:
+		return "input of unknown rank"
+	}
+	if d := n.Int("rotary_embedding_dim", 0); d > 0 {
+		s.requireAttr(n, "rotary_embedding_dim", 0, d, s.rawSum([]*node{c, c}))
+	}
+	s.setAxes(n.Out[0], x)
+	s.setWeightOnly(n, n.In[0])
+	return ""
+}

@@ -1,0 +1,478 @@
+package axes
+
+import (
+	"fmt"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+)
+
+func gather(s *state, n *graph.Node) string {
+	data, idx := n.In[0], n.In[1]
+	dx, ix := s.axes[data], s.axes[idx]
+	if s.unknown(idx) {
+		return fmt.Sprintf("the rank of %s is not known", idx.Name)
+	}
+	axis, ok := normAxis(n.Int("axis", 0), len(dx))
+	if !ok {
+		return fmt.Sprintf("axis %d of a value of rank %d", n.Int("axis", 0), len(dx))
+	}
+	var out []*node
+	var org [][]origin
+	for i := range axis {
+		out, org = append(out, dx[i]), append(org, s.originsOf(data, i))
+	}
+	out = append(out, ix...)
+	org = append(org, make([][]origin, len(ix))...)
+	for i := axis + 1; i < len(dx); i++ {
+		out, org = append(out, dx[i]), append(org, s.originsOf(data, i))
+	}
+	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
+	s.setWeightOnly(n, data, idx)
+	st, it := s.vals[data], s.vals[idx]
+	if st != nil && len(st.shape) == 1 {
+		if it == nil {
+			return ""
+		}
+		r := &static{shape: it.shape}
+		for _, y := range it.elems {
+			k := y.ival
+			if k < 0 {
+				k += int64(len(st.elems))
+			}
+			if k < 0 || k >= int64(len(st.elems)) {
+				return fmt.Sprintf("index %d of %d elements", y.ival, len(st.elems))
+			}
+			r.elems = append(r.elems, st.elems[k])
+		}
+		s.vals[n.Out[0]] = r
+		return ""
+	}
+	if it != nil && len(it.elems) == 1 {
+		dx[axis].flag(FlagIndex, fmt.Sprintf("%s: addressed by a constant index", n))
+	} else {
+		dx[axis].flag(FlagVocab, fmt.Sprintf("%s: rows looked up by data", n))
+	}
+	return ""
+}
+
+func gatherElements(s *state, n *graph.Node) string {
+	dx, ix := s.axes[n.In[0]], s.axes[n.In[1]]
+	if len(dx) != len(ix) {
+		return "index of another rank"
+	}
+	axis, ok := normAxis(n.Int("axis", 0), len(dx))
+	if !ok {
+		return "axis out of range"
+	}
+	why := fmt.Sprintf("%s: looked up by data", n)
+	dx[axis].flag(FlagVocab, why)
+	out := make([]*node, len(ix))
+	for i := range ix {
+		out[i] = ix[i]
+		if i != axis && dx[i].find().size == ix[i].find().size {
+			s.unify(dx[i], ix[i], n, "gathered axes")
+		} else if i != axis {
+			dx[i].flag(FlagVocab, why)
+		}
+	}
+	s.setAxes(n.Out[0], out)
+	s.setWeightOnly(n, n.In...)
+	return ""
+}
+
+// scatterElements covers the operators that write updates into a copy of their first operand.
+func scatterElements(s *state, n *graph.Node) string {
+	dx := s.axes[n.In[0]]
+	s.setAxes(n.Out[0], dx)
+	switch n.Op {
+	case "TensorScatter":
+		ux := s.axes[n.In[1]]
+		axis, ok := normAxis(n.Int("axis", -2), len(dx))
+		if !ok || len(ux) != len(dx) {
+			return "update of another rank"
+		}
+		for i := range dx {
+			if i != axis {
+				s.unify(dx[i], ux[i], n, "cache and update")
+			}
+		}
+		dx[axis].flag(FlagIndex, fmt.Sprintf("%s: written at a position", n))
+	default:
+		for _, v := range n.In {
+			for _, a := range s.axes[v] {
+				a.flag(FlagIndex, fmt.Sprintf("%s: written at positions given by data", n))
+			}
+		}
+	}
+	return ""
+}
+
+// maxInt32 and above are the exporters' way to say "to the end".
+const toEnd = 1<<31 - 1
+
+func slice(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	starts, ends := s.dims(n, 1, "starts"), s.dims(n, 2, "ends")
+	axes, steps := s.dims(n, 3, "axes"), s.dims(n, 4, "steps")
+	out := append([]*node(nil), in...)
+	org := append([][]origin(nil), s.origins[n.In[0]]...)
+	s.setWeightOnly(n, n.In[0])
+	if len(starts) == 0 || len(starts) != len(ends) {
+		// bounds that depend on data: the sliced axes are not known either, unless they are named
+		if axes == nil || (arg(n, 3) == nil && n.Attr("axes") == nil) {
+			return "the bounds are not known without running the model"
+		}
+		for _, a := range axes {
+			i, ok := normAxis(a.ival, len(in))
+			if !ok {
+				return "axis out of range"
+			}
+			why := fmt.Sprintf("%s: sliced at bounds computed from data", n)
+			in[i].flag(FlagIndex, why)
+			out[i] = s.runLeaf(in[i].find().size, why)
+			out[i].one = false
+		}
+		s.setAxes(n.Out[0], out)
+		s.origins[n.Out[0]] = org
+		return ""
+	}
+	if len(axes) == 0 {
+		for i := range starts {
+			axes = append(axes, intSym(int64(i)))
+		}
+	}
+	if len(axes) != len(starts) {
+		return "as many axes as bounds are needed"
+	}
+	for j, ay := range axes {
+		i, ok := normAxis(ay.ival, len(in))
+		if !ok {
+			return "axis out of range"
+		}
+		step := int64(1)
+		if j < len(steps) {
+			step = steps[j].ival
+		}
+		a := in[i].find()
+		if step != 1 {
+			why := fmt.Sprintf("%s: strided slice", n)
+			if step <= 0 {
+				if step == -1 {
+					a.flag(FlagIndex, why)
+					continue
+				}
+				return fmt.Sprintf("a step of %d", step)
+			}
+			lo, hi := clampRange(starts[j].ival, ends[j].ival, a.size)
+			a.flag(FlagIndex, why)
+			out[i] = s.leaf((hi - lo + step - 1) / step)
+			if a.run() {
+				out[i].set(FlagRun, why)
+			}
+			continue
+		}
+		out[i] = s.sliceAxis(n, a, starts[j], ends[j])
+	}
+	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
+	if st := s.vals[n.In[0]]; st != nil && len(st.shape) == 1 && len(axes) == 1 {
+		lo, hi := clampRange(starts[0].ival, ends[0].ival, int64(len(st.elems)))
+		step := int64(1)
+		if len(steps) > 0 {
+			step = steps[0].ival
+		}
+		r := &static{}
+		if step > 0 {
+			for k := lo; k < hi; k += step {
+				r.elems = append(r.elems, st.elems[k])
+			}
+		} else if step == -1 {
+			lo, hi := starts[0].ival, ends[0].ival
+			m := int64(len(st.elems))
+			if lo < 0 {
+				lo += m
+			}
+			lo = min(lo, m-1)
+			if hi < 0 {
+				hi = max(hi+m, -1)
+			}
+			if ends[0].ival < -m {
+				hi = -1
+			}
+			for k := lo; k > hi; k-- {
+				r.elems = append(r.elems, st.elems[k])
+			}
+			l := s.leaf(int64(len(r.elems)))
+			l.set(FlagFixed, "")
+			s.axes[n.Out[0]] = []*node{l}
+		} else {
+			return ""
+		}
+		r.shape = []int64{int64(len(r.elems))}
+		s.vals[n.Out[0]] = r
+	}
+	return ""
+}
+
+// sliceAxis gives the axis that a slice with step 1 leaves of a.
+func (s *state) sliceAxis(n *graph.Node, a *node, start, end *sym) *node {
+	lo, hi := clampRange(start.ival, end.ival, a.size)
+	whole := lo == 0 && hi == a.size
+	runBound := start.run() || end.run()
+	switch {
+	case whole && !runBound:
+		if end.ival == a.size {
+			s.require(end, a, n, "slice end")
+		}
+		return a
+	case runBound || a.run():
+		why := fmt.Sprintf("%s: sliced at run-time bounds", n)
+		if !a.run() {
+			a.flag(FlagIndex, why)
+		}
+		if whole && a.run() && runBound {
+			return a
+		}
+		if lo == 0 && end.dim != nil && end.dim.run() && end.dim.find().size == hi {
+			return end.dim
+		}
+		if !runBound && hi-lo == 1 { // one position of a run-time axis
+			return s.leaf(1)
+		}
+		l := s.runLeaf(hi-lo, why)
+		l.one = !runBound && hi-lo == 1
+		return l
+	case hi <= lo:
+		return s.leaf(0)
+	case hi-lo == 1 && start.literal() && a.kind == Leaf:
+		a.flag(FlagIndex, fmt.Sprintf("%s: addressed by a constant index", n))
+		return s.leaf(1)
+	}
+	var sizes []int64
+	at := -1
+	for _, z := range []int64{lo, hi - lo, a.size - hi} {
+		if z > 0 {
+			if z == hi-lo && at < 0 && (len(sizes) == 1) == (lo > 0) {
+				at = len(sizes)
+			}
+			sizes = append(sizes, z)
+		}
+	}
+	parts, ok := s.cut(a, sizes, n, "slice")
+	if !ok {
+		return s.leaf(hi - lo)
+	}
+	if lo > 0 {
+		if start.ival >= 0 {
+			s.require(start, parts[0], n, "slice start")
+		} else {
+			s.requireNeg(start, s.sum(parts[at:]...), n, "slice start")
+		}
+	}
+	if hi < a.size {
+		if end.ival >= 0 {
+			s.require(end, s.sum(parts[:at+1]...), n, "slice end")
+		} else {
+			s.requireNeg(end, parts[at+1], n, "slice end")
+		}
+	} else if end.ival == a.size {
+		s.require(end, a, n, "slice end")
+	}
+	return parts[at]
+}
+
+func (s *state) requireNeg(y *sym, axis *node, at *graph.Node, why string) {
+	s.reqs = append(s.reqs, req{y: y, axis: axis, at: at, neg: true, why: why})
+}
+
+func split(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	axis, ok := normAxis(n.Int("axis", 0), len(in))
+	if !ok {
+		return fmt.Sprintf("axis %d of a value of rank %d", n.Int("axis", 0), len(in))
+	}
+	a := in[axis].find()
+	sizes := s.dims(n, 1, "split")
+	k := int64(len(n.Out))
+	equal := len(sizes) == 0
+	if arg(n, 1) != nil && equal {
+		return "the sizes are not known without running the model"
+	}
+	if equal {
+		if k == 0 || (a.size%k != 0 && a.run()) {
+			return "uneven split of a run-time axis"
+		}
+		chunk := (a.size + k - 1) / k
+		for i := range k {
+			sizes = append(sizes, intSym(min(chunk, a.size-i*chunk)))
+		}
+	}
+	if int64(len(sizes)) != k {
+		return fmt.Sprintf("%d sizes for %d outputs", len(sizes), k)
+	}
+	total := int64(0)
+	ints := make([]int64, k)
+	for i, y := range sizes {
+		if y.ival < 0 {
+			return fmt.Sprintf("a size of %d", y.ival)
+		}
+		ints[i] = y.ival
+		total += y.ival
+	}
+	if total != a.size {
+		return fmt.Sprintf("sizes add up to %d, the axis has %d", total, a.size)
+	}
+	var parts []*node
+	if st := s.vals[n.In[0]]; st != nil || a.run() {
+		for _, z := range ints {
+			l := s.leaf(z)
+			if a.run() {
+				l.set(FlagRun, fmt.Sprintf("%s: part of a run-time axis", n))
+			}
+			parts = append(parts, l)
+		}
+	} else {
+		var nonzero []int64
+		for _, z := range ints {
+			if z > 0 {
+				nonzero = append(nonzero, z)
+			}
+		}
+		cut, ok := s.cut(a, nonzero, n, "split")
+		if !ok {
+			for _, z := range ints {
+				cut = append(cut, s.leaf(z))
+			}
+			nonzero = ints
+		}
+		j := 0
+		for _, z := range ints {
+			if z > 0 || len(nonzero) == len(ints) {
+				parts = append(parts, cut[j])
+				j++
+			} else {
+				parts = append(parts, s.leaf(0))
+			}
+		}
+		for i, y := range sizes {
+			if equal {
+				if i > 0 && ints[i] == ints[0] {
+					s.equal = append(s.equal, Equation2{parts[i], parts[0], n})
+				}
+			} else if !y.run() {
+				s.require(y, parts[i], n, "split size")
+			}
+		}
+	}
+	st := s.vals[n.In[0]]
+	off := int64(0)
+	for i, o := range n.Out {
+		if o != nil {
+			out := append([]*node(nil), in...)
+			out[axis] = parts[i]
+			s.setAxes(o, out)
+			s.origins[o] = s.origins[n.In[0]]
+			if st != nil && len(st.shape) == 1 {
+				s.vals[o] = &static{shape: []int64{ints[i]}, elems: st.elems[off : off+ints[i]]}
+			}
+		}
+		off += ints[i]
+	}
+	s.setWeightOnly(n, n.In[0])
+	return ""
+}
+
+func concat(s *state, n *graph.Node) string {
+	first := s.axes[n.In[0]]
+	rank := len(first)
+	if rank == 0 { // illegal but seen: scalars
+		rank = 1
+	}
+	axis, ok := normAxis(n.Int("axis", 0), rank)
+	if !ok {
+		return fmt.Sprintf("axis %d of a value of rank %d", n.Int("axis", 0), rank)
+	}
+	out := make([]*node, rank)
+	org := make([][]origin, rank)
+	var parts []*node
+	st := &static{}
+	for _, v := range n.In {
+		if v == nil || s.unknown(v) {
+			return "an operand of unknown rank"
+		}
+		x := s.axes[v]
+		if len(x) == 0 {
+			x = []*node{s.leaf(1)}
+		}
+		if len(x) != rank {
+			return fmt.Sprintf("operands of rank %d and %d", rank, len(x))
+		}
+		for i, a := range x {
+			if i == axis {
+				parts = append(parts, a)
+				continue
+			}
+			if out[i] == nil {
+				out[i] = a
+			} else {
+				out[i] = s.column([]*node{out[i], a}, n, "concatenated values")
+			}
+		}
+		for i := range x {
+			org[i] = append(org[i], s.originsOf(v, i)...)
+		}
+		if vs := s.vals[v]; vs != nil && st != nil && rank == 1 {
+			st.elems = append(st.elems, vs.elems...)
+		} else {
+			st = nil
+		}
+	}
+	if len(parts) == 1 {
+		out[axis] = parts[0]
+	} else {
+		out[axis] = s.concatAxis(n, parts)
+	}
+	s.setAxes(n.Out[0], out)
+	s.setWeightOnly(n, n.In...)
+	if s.weightOnly[n.Out[0]] {
+		s.origins[n.Out[0]] = org
+	}
+	if st != nil && len(st.elems) <= maxStatic {
+		st.shape = []int64{int64(len(st.elems))}
+		s.vals[n.Out[0]] = st
+	}
+	return ""
+}
+
+// concatAxis joins the parts of a concatenated axis. Run-time parts (a cache and the new positions) make a run-time axis.
+func (s *state) concatAxis(n *graph.Node, parts []*node) *node {
+	total, run := int64(0), false
+	for _, p := range parts {
+		total += p.find().size
+		run = run || p.run()
+	}
+	if run {
+		for _, p := range parts {
+			if !p.run() {
+				p.flag(FlagIndex, fmt.Sprintf("%s: joined with a run-time axis", n))
+			}
+		}
+		l := s.runLeaf(total, fmt.Sprintf("%s: joins run-time axes", n))
+		l.one = false
+		return l
+	}
+	var real []*node
+	for _, p := range parts {
+		if p.find().size > 0 {
+			real = append(real, p.find())
+		}
+	}
+	switch len(real) {
+	case 0:
+		return s.leaf(0)
+	case 1:
+		return real[0]
+	}
+	return s.rawSum(real)
+}

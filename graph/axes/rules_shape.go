@@ -1,0 +1,540 @@
+package axes
+
+import (
+	"fmt"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+)
+
+// dims gives the elements of a shape operand or, where it is absent, an attribute of the same meaning; nil when not known.
+func (s *state) dims(n *graph.Node, input int, attr string) []*sym {
+	if v := arg(n, input); v != nil {
+		return s.ints(v)
+	}
+	if attr != "" {
+		return attrInts(n, attr)
+	}
+	return nil
+}
+
+// runLike gives the axis for a size of the form dim(run-time axis): that axis itself; otherwise a fresh one.
+func (s *state) sized(y *sym, at *graph.Node) *node {
+	if y.dim != nil && y.dim.run() {
+		return y.dim
+	}
+	if y.run() {
+		l := s.runLeaf(y.ival, fmt.Sprintf("%s: a size computed at run time", at))
+		l.one = y.ival == 1
+		return l
+	}
+	return s.leaf(y.ival)
+}
+
+func reshape(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	total := int64(1)
+	for _, a := range in {
+		total *= a.find().size
+	}
+	var shape []*sym
+	if n.Op == "Flatten" {
+		axis := n.Int("axis", 1)
+		if axis < 0 {
+			axis += int64(len(in))
+		}
+		if axis < 0 || axis > int64(len(in)) {
+			return fmt.Sprintf("axis %d of a value of rank %d", axis, len(in))
+		}
+		s.setAxes(n.Out[0], []*node{s.product(in[:axis]...), s.product(in[axis:]...)})
+		s.setWeightOnly(n, n.In[0])
+		return ""
+	}
+	shape = s.dims(n, 1, "shape")
+	if shape == nil {
+		if v := arg(n, 1); v == nil || s.vals[v] == nil {
+			return "the target shape is not known without running the model"
+		}
+	}
+	zero := n.Int("allowzero", 0) == 0
+	sizes := make([]int64, len(shape))
+	rest, known := -1, int64(1)
+	for i, y := range shape {
+		switch {
+		case y.ival == -1:
+			if rest >= 0 {
+				return "two sizes of -1"
+			}
+			rest = i
+		case y.ival == 0 && zero:
+			if i >= len(in) {
+				return fmt.Sprintf("a 0 in position %d copies an axis that is not there", i)
+			}
+			sizes[i] = in[i].find().size
+			known *= sizes[i]
+		case y.ival < 0:
+			return fmt.Sprintf("a size of %d", y.ival)
+		default:
+			sizes[i] = y.ival
+			known *= y.ival
+		}
+	}
+	if rest >= 0 {
+		if known == 0 || total%known != 0 {
+			return fmt.Sprintf("%d elements do not divide by %d", total, known)
+		}
+		sizes[rest] = total / known
+	} else if known != total {
+		return fmt.Sprintf("%d elements into a shape of %d", total, known)
+	}
+	out := make([]*node, len(sizes))
+	for i, y := range shape {
+		if y.ival == 0 && zero && y.literal() {
+			out[i] = in[i] // copied by the operator's own definition: the same axis
+		} else if y.dim != nil && y.dim.run() && y.dim.find().size == sizes[i] {
+			out[i] = y.dim
+		}
+	}
+	org := make([][]origin, len(out))
+	if why := s.refine(n, in, out, sizes, shape, org); why != "" {
+		return why
+	}
+	for i, y := range shape {
+		if y.ival > 0 && !(y.dim != nil && y.dim.run()) {
+			s.require(y, out[i], n, "reshape target")
+		}
+	}
+	s.view(n, out, org)
+	if st := s.vals[n.In[0]]; st != nil {
+		s.vals[n.Out[0]] = &static{shape: sizes, elems: st.elems}
+	}
+	return ""
+}
+
+// refine matches the factors of the input axes with the output sizes from the outermost, cutting and merging as needed.
+func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*sym, org [][]origin) string {
+	type factor struct {
+		a    *node
+		from int // the input axis, when the factor is all of it
+	}
+	var fs []factor
+	for i, a := range in {
+		for _, f := range a.flat(Product) {
+			if f.size == 1 && f.one && f.born == nil {
+				continue
+			}
+			from := -1
+			if f == a.find() {
+				from = i
+			}
+			fs = append(fs, factor{f, from})
+		}
+	}
+	i := 0
+	for i < len(out) {
+		want := sizes[i]
+		if want == 1 {
+			switch {
+			case len(fs) > 0 && fs[0].a.find().size == 1 && (fs[0].a.born != nil || !fs[0].a.find().one):
+				// a candidate width of 1 meets a target of 1: keep it
+				if out[i] == nil {
+					out[i] = fs[0].a
+				}
+				fs = fs[1:]
+			case out[i] == nil:
+				out[i] = s.leaf(1)
+				key := birthKey{n.Out[0].Name, i}
+				if s.activation(n.In[0]) && len(out) > len(in) && shape[i].literal() && i+1 < len(out) {
+					out[i].born = &birth{n.Out[0], i}
+					if s.realOnes[key] {
+						out[i].one = false
+						s.pendingOnes = append(s.pendingOnes, pendingOne{out[i], n.Out[0], i + 1})
+					}
+				}
+			}
+			i++
+			continue
+		}
+		// a candidate width of 1 in front of a larger target becomes part of it
+		var group []*node
+		have := int64(1)
+		for len(fs) > 0 && have < want {
+			f := fs[0]
+			f.a = f.a.find()
+			if f.a.kind == Product {
+				var sub []factor
+				for _, g := range f.a.flat(Product) {
+					sub = append(sub, factor{g, -1})
+				}
+				fs = append(sub, fs[1:]...)
+				continue
+			}
+			z := f.a.size
+			switch {
+			case z == want && have == 1 && len(group) == 0:
+				if f.from >= 0 {
+					org[i] = s.originsOf(n.In[0], f.from)
+				}
+				group, have, fs = append(group, f.a), want, fs[1:]
+			case have*z <= want && want%(have*z) == 0:
+				group, have, fs = append(group, f.a), have*z, fs[1:]
+			case z > want/have && want%have == 0 && z%(want/have) == 0:
+				need := want / have
+				if f.a.kind == Leaf {
+					parts := s.splitFor(f.a, need, z/need, out, sizes, i, len(group) == 0)
+					fs = append([]factor{{parts[0], -1}, {parts[1], -1}}, fs[1:]...)
+					continue
+				}
+				// a sum: gather as many targets as it takes to cover it
+				j, p := i+1, want
+				if len(group) > 0 {
+					return s.mismatch(n, in, sizes)
+				}
+				for j < len(out) && p < z {
+					p *= sizes[j]
+					j++
+				}
+				if p != z {
+					return s.mismatch(n, in, sizes)
+				}
+				var parts []*node
+				for k := i; k < j; k++ {
+					if out[k] == nil {
+						out[k] = s.leaf(sizes[k])
+						out[k].one = sizes[k] == 1
+					}
+					parts = append(parts, out[k])
+				}
+				s.unify(f.a, s.product(parts...), n, "reshape")
+				fs = fs[1:]
+				i = j - 1
+				group, have = nil, want
+			default:
+				return s.mismatch(n, in, sizes)
+			}
+		}
+		if have != want {
+			return s.mismatch(n, in, sizes)
+		}
+		if len(group) > 0 {
+			p := s.product(group...)
+			if out[i] == nil {
+				out[i] = p
+			} else if out[i].find() != p.find() {
+				s.unify(out[i], p, n, "reshape")
+			}
+		} else if out[i] == nil {
+			out[i] = s.leaf(want)
+		}
+		i++
+	}
+	for _, p := range s.pendingOnes {
+		if p.out == n.Out[0] && p.next < len(out) {
+			s.attachOne(p, out)
+		}
+	}
+	s.pendingOnes = nil
+	return ""
+}
+
+// splitFor cuts a leaf into two factors; a target that is already a run-time axis gives its own.
+func (s *state) splitFor(l *node, first, second int64, out []*node, sizes []int64, i int, whole bool) []*node {
+	parts := s.split(l, Product, first, second)
+	if whole && out[i] != nil && out[i].find().size == first && out[i].find() != parts[0] {
+		s.unify(out[i], parts[0], nil, "reshape")
+		parts[0] = out[i].find()
+		l.args[0] = parts[0]
+	}
+	return parts
+}
+
+func (s *state) mismatch(n *graph.Node, in []*node, sizes []int64) string {
+	return fmt.Sprintf("cannot tell how %s becomes %v", axesString(in), sizes)
+}
+
+func axesString(in []*node) string {
+	out := "["
+	for i, a := range in {
+		if i > 0 {
+			out += ", "
+		}
+		out += a.String()
+	}
+	return out + "]"
+}
+
+// pendingOne is a width of 1 that a reshape splits off in front of the axis next.
+type pendingOne struct {
+	one  *node
+	out  *graph.Value
+	next int
+}
+
+// attachOne makes the axis after a width of 1 carry it: what was x is now 1 * x, so that the weights behind x know of it.
+func (s *state) attachOne(p pendingOne, out []*node) {
+	x := out[p.next].find()
+	if x.kind != Leaf || x.flags&FlagRun != 0 || x.size == 1 {
+		return
+	}
+	inner := s.leaf(x.size)
+	inner.one, inner.flags, inner.why = false, x.flags, x.why
+	x.kind, x.args = Product, []*node{p.one, inner}
+	out[p.next] = inner
+}
+
+func expand(s *state, n *graph.Node) string {
+	shape := s.dims(n, 1, "")
+	if shape == nil {
+		if v := arg(n, 1); v == nil || s.vals[v] == nil {
+			return "the target shape is not known without running the model"
+		}
+	}
+	in := s.axes[n.In[0]]
+	rank := max(len(in), len(shape))
+	out := make([]*node, rank)
+	org := make([][]origin, rank)
+	for i := range rank {
+		var a *node
+		var y *sym
+		if k := i - (rank - len(in)); k >= 0 {
+			a = in[k]
+			org[i] = s.originsOf(n.In[0], k)
+		}
+		if k := i - (rank - len(shape)); k >= 0 {
+			y = shape[k]
+		}
+		switch {
+		case a == nil:
+			out[i] = s.sized(y, n)
+			s.requireSize(y, out[i], n)
+		case y == nil || y.ival == 1 || y.ival == a.find().size:
+			out[i] = a
+			if y != nil && y.ival == a.find().size && y.ival != 1 {
+				if y.dim != nil && y.dim.run() && a.run() {
+					s.unify(a, y.dim, n, "expand")
+				} else {
+					s.requireSize(y, a, n)
+				}
+			}
+		case a.find().size == 1:
+			out[i] = s.sized(y, n)
+			if out[i].flags&FlagRun == 0 {
+				out[i].repeat = true
+			}
+			org[i] = nil
+			s.requireSize(y, out[i], n)
+		default:
+			return fmt.Sprintf("cannot expand size %d to %d", a.find().size, y.ival)
+		}
+	}
+	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
+	s.setWeightOnly(n, n.In[0])
+	if st := s.vals[n.In[0]]; st != nil {
+		total := int64(1)
+		for _, a := range out {
+			total *= a.find().size
+		}
+		if total > 0 && total <= maxStatic && (len(st.elems) == 1 || int64(len(st.elems)) == total) {
+			r := &static{shape: shapeOfAxes(out)}
+			for i := range int(total) {
+				r.elems = append(r.elems, st.elems[i%len(st.elems)])
+			}
+			s.vals[n.Out[0]] = r
+		}
+	}
+	return ""
+}
+
+// requireSize records a size requirement unless the size is a run-time one.
+func (s *state) requireSize(y *sym, a *node, at *graph.Node) {
+	if !y.run() {
+		s.require(y, a, at, "target size")
+	}
+}
+
+func tile(s *state, n *graph.Node) string {
+	reps := s.dims(n, 1, "")
+	in := s.axes[n.In[0]]
+	if len(reps) != len(in) {
+		return "the repeats are not known without running the model"
+	}
+	out := make([]*node, len(in))
+	for i, y := range reps {
+		switch {
+		case y.ival == 1:
+			out[i] = in[i]
+		case in[i].find().size == 1:
+			out[i] = s.sized(y, n)
+			if out[i].flags&FlagRun == 0 {
+				out[i].repeat = true
+			}
+			s.requireSize(y, out[i], n)
+		default:
+			r := s.sized(y, n)
+			if r.flags&FlagRun == 0 {
+				r.repeat = true
+			}
+			s.requireSize(y, r, n)
+			out[i] = s.product(r, in[i])
+		}
+	}
+	s.setAxes(n.Out[0], out)
+	s.setWeightOnly(n, n.In[0])
+	return ""
+}
+
+func constantOfShape(s *state, n *graph.Node) string {
+	shape := s.ints(n.In[0])
+	if shape == nil && s.vals[n.In[0]] == nil {
+		return "the shape is not known without running the model"
+	}
+	out := make([]*node, len(shape))
+	total := int64(1)
+	for i, y := range shape {
+		if y.ival < 0 {
+			return fmt.Sprintf("a size of %d", y.ival)
+		}
+		out[i] = s.sized(y, n)
+		s.requireSize(y, out[i], n)
+		total *= y.ival
+	}
+	s.setAxes(n.Out[0], out)
+	s.weightOnly[n.Out[0]] = true
+	if a := n.Attr("value"); a != nil && a.T != nil && (a.T.DType.Integer() || a.T.DType.Bits() == 8) && total <= maxStatic {
+		if v, err := a.T.Int64s(); err == nil && len(v) == 1 {
+			st := &static{shape: shapeOfAxes(out)}
+			for range total {
+				st.elems = append(st.elems, intSym(v[0]))
+			}
+			s.vals[n.Out[0]] = st
+		}
+	}
+	return ""
+}
+
+func rangeOp(s *state, n *graph.Node) string {
+	if len(n.In) != 3 {
+		return "needs start, limit and delta"
+	}
+	var v [3]*sym
+	for i := range v {
+		st := s.ints(n.In[i])
+		if len(st) != 1 {
+			// a length known only at run time: positions, counters
+			l := s.runLeaf(s.bindTo(s.runCount, ""), fmt.Sprintf("%s: a length computed from data", n))
+			s.runCount++
+			l.one = false
+			s.setAxes(n.Out[0], []*node{l})
+			return ""
+		}
+		v[i] = st[0]
+	}
+	start, limit, delta := v[0], v[1], v[2]
+	if delta.val == 0 {
+		return "a step of 0"
+	}
+	size := int64(0)
+	if q := (limit.val - start.val) / delta.val; q > 0 {
+		size = int64(q)
+		if float64(size) < q {
+			size++
+		}
+	}
+	var l *node
+	switch {
+	case start.val == 0 && delta.val == 1 && limit.dim != nil && limit.dim.run():
+		l = limit.dim
+	case start.run() || limit.run() || delta.run():
+		l = s.runLeaf(size, fmt.Sprintf("%s: a length computed at run time", n))
+		l.one = false
+	default:
+		l = s.leaf(size)
+		l.set(FlagFixed, fmt.Sprintf("%s counts it", n))
+		s.require(limit, l, n, "range limit")
+		if start.val != 0 || delta.val != 1 {
+			s.reqs = s.reqs[:len(s.reqs)-1]
+		}
+	}
+	s.setAxes(n.Out[0], []*node{l})
+	s.weightOnly[n.Out[0]] = true
+	return ""
+}
+
+func pad(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	pads := s.dims(n, 1, "pads")
+	if len(pads) != 2*len(in) {
+		return "the padding is not known without running the model"
+	}
+	out := make([]*node, len(in))
+	for i, a := range in {
+		lo, hi := pads[i].ival, pads[i+len(in)].ival
+		if lo == 0 && hi == 0 {
+			out[i] = a
+			continue
+		}
+		why := fmt.Sprintf("%s: padded", n)
+		a.flag(FlagIndex, why)
+		z := a.find().size + lo + hi
+		if z < 0 {
+			return fmt.Sprintf("padding to a size of %d", z)
+		}
+		if a.run() || pads[i].run() || pads[i+len(in)].run() {
+			out[i] = s.runLeaf(z, why)
+		} else {
+			out[i] = s.leaf(z)
+			out[i].set(FlagIndex, why)
+		}
+	}
+	s.setAxes(n.Out[0], out)
+	return ""
+}
+
+func nonZero(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	r := s.leaf(int64(len(in)))
+	r.set(FlagFixed, fmt.Sprintf("%s: the rank", n))
+	l := s.runLeaf(s.bindTo(s.runCount, ""), fmt.Sprintf("%s: a length computed from data", n))
+	l.one = false
+	for _, a := range in {
+		a.flag(FlagIndex, fmt.Sprintf("%s: addressed by data", n))
+	}
+	// a value made of known elements has a known number of non-zeros: exporters write arange that way
+	if st := s.vals[n.In[0]]; st != nil {
+		count := int64(0)
+		for _, y := range st.elems {
+			if y.val != 0 {
+				count++
+			}
+		}
+		l.size = count
+	} else {
+		total := int64(1)
+		for _, a := range in {
+			total *= a.find().size
+		}
+		l.size = total
+		if len(in) == 1 && in[0].run() {
+			l = in[0]
+		}
+	}
+	s.setAxes(n.Out[0], []*node{r, l})
+	return ""
+}
+
+func oneHot(s *state, n *graph.Node) string {
+	in := s.axes[n.In[0]]
+	depth := s.ints(arg(n, 1))
+	if len(depth) != 1 {
+		return "the depth is not known without running the model"
+	}
+	axis, ok := normAxis(n.Int("axis", -1), len(in)+1)
+	if !ok {
+		return "axis out of range"
+	}
+	d := s.sized(depth[0], n)
+	d.flag(FlagVocab, fmt.Sprintf("%s: rows looked up by data", n))
+	out := append(append(append([]*node(nil), in[:axis]...), d), in[axis:]...)
+	s.setAxes(n.Out[0], out)
+	return ""
+}
