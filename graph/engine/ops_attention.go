@@ -1,0 +1,267 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+func init() {
+	register("", "Attention", 3, 7, attentionNode)
+}
+
+// attentionOp is scaled dot-product attention. Operands: queries, keys, values and an additive bias (optional). Each of the first
+// three is [batch, heads, length, size] or [batch, length, heads*size]; the output has the queries' form. Output 1 is the
+// scores at a stage, [batch, heads, queries, keys].
+type attentionOp struct {
+	heads, kvHeads int     // needed for operands of rank 3
+	scale          float64 // 0: one over the root of the head size
+	softcap        float64
+	tap            kernel.Stage
+	causal         bool
+	// left and right bound how far a query sees, -1: no bound.
+	left, right int
+	// offsets is the position of the first query among the keys, per batch entry; nil: 0.
+	offsets []int
+	// lengths is the number of valid keys per batch entry; nil: all.
+	lengths []int
+
+	p kernel.AttentionParams
+}
+
+func (*attentionOp) heavy() {}
+
+// headDims reads an operand's batch, heads, length and head size, and its strides for batch, head and position.
+func headDims(v *value, heads int) (dims [4]int, strides [3]int, err error) {
+	switch v.rank() {
+	case 4:
+		copy(dims[:], v.shape)
+		n := dims[2] * dims[3]
+		return dims, [3]int{dims[1] * n, n, dims[3]}, nil
+	case 3:
+		if heads <= 0 || v.shape[2]%heads != 0 {
+			return dims, strides, fmt.Errorf("%d heads for shape %v", heads, v.shape)
+		}
+		size := v.shape[2] / heads
+		return [4]int{v.shape[0], heads, v.shape[1], size}, [3]int{v.shape[1] * v.shape[2], size, v.shape[2]}, nil
+	}
+	return dims, strides, fmt.Errorf("operand of shape %v", v.shape)
+}
+
+func (o *attentionOp) infer(in []*value) ([]spec, error) {
+	if !isFloat(in[0].dt) {
+		return nil, fmt.Errorf("operand of type %v", in[0].dt)
+	}
+	q, qs, err := headDims(in[0], o.heads)
+	if err != nil {
+		return nil, err
+	}
+	k, ks, err := headDims(in[1], o.kvHeads)
+	if err != nil {
+		return nil, err
+	}
+	v, vs, err := headDims(in[2], o.kvHeads)
+	if err != nil {
+		return nil, err
+	}
+	if q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[1] == 0 || q[1]%k[1] != 0 || k[2] != v[2] || q[3] != k[3] {
+		return nil, fmt.Errorf("queries %v, keys %v and values %v do not fit", in[0].shape, in[1].shape, in[2].shape)
+	}
+	for _, l := range [][]int{o.offsets, o.lengths} {
+		if l != nil && len(l) != q[0] {
+			return nil, fmt.Errorf("%d lengths for %d sequences", len(l), q[0])
+		}
+	}
+	o.p = kernel.AttentionParams{Batch: q[0], Heads: q[1], KVHeads: k[1], Queries: q[2], Keys: k[2], HeadSize: q[3], ValueSize: v[3],
+		Q: qs, K: ks, V: vs, Scale: o.scale, Softcap: o.softcap, Tap: o.tap}
+	if o.scale == 0 {
+		o.p.Scale = 1 / math.Sqrt(float64(q[3]))
+	}
+	scores := []int{q[0], q[1], q[2], k[2]}
+	if b := operand(in, 3); b != nil {
+		if s, err := broadcast(b.shape, scores); err != nil || !slices.Equal(s, scores) {
+			return nil, fmt.Errorf("a bias of shape %v for scores of shape %v", b.shape, scores)
+		}
+		copy(o.p.Bias[:], kernel.BroadcastStrides(b.shape, scores))
+	}
+	if o.causal || o.left >= 0 || o.right >= 0 || o.lengths != nil {
+		o.p.Visible = o.visible
+	}
+	y := []int{q[0], q[1], q[2], v[3]}
+	o.p.Y = [3]int{q[1] * q[2] * v[3], q[2] * v[3], v[3]}
+	if in[0].rank() == 3 {
+		y = []int{q[0], q[2], q[1] * v[3]}
+		o.p.Y = [3]int{q[2] * q[1] * v[3], v[3], q[1] * v[3]}
+	}
+	return []spec{in[0].with(y), in[0].with(scores)}, nil
+}
+
+// visible is the range of keys that query i of sequence b sees.
+func (o *attentionOp) visible(b, i int) (lo, hi int) {
+	hi = o.p.Keys
+	if o.lengths != nil {
+		hi = min(hi, o.lengths[b])
+	}
+	at := i
+	if o.offsets != nil {
+		at += o.offsets[b]
+	}
+	if o.causal {
+		hi = min(hi, at+1)
+	}
+	if o.right >= 0 {
+		hi = min(hi, at+o.right+1)
+	}
+	if o.left >= 0 {
+		lo = at - o.left
+	}
+	return lo, hi
+}
+
+func (o *attentionOp) forward(x *exec, in, out []*tensor) error {
+	switch d := out[0].buf.(type) {
+	case buf[float32]:
+		return attend(x, o, d, in, out)
+	case buf[float64]:
+		return attend(x, o, d, in, out)
+	}
+	return errType(in[0])
+}
+
+func attend[T kernel.Float](x *exec, o *attentionOp, y []T, in, out []*tensor) error {
+	var p [4][]T
+	for i, t := range in {
+		if t == nil {
+			continue
+		}
+		v, err := floatsOf[T](t)
+		if err != nil {
+			return err
+		}
+		p[i] = v
+	}
+	var tap []T
+	if len(out) > 1 && out[1] != nil {
+		tap = out[1].buf.(buf[T])
+	}
+	kernel.Attention(x.threads, &o.p, y, p[0], p[1], p[2], p[3], tap)
+	return nil
+}
+
+// attentionNode is ai.onnx Attention: optional mask, cache of keys and values, grouped heads.
+func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
+	q, k, v := in[0], in[1], in[2]
+	op := &attentionOp{heads: int(s.int("q_num_heads", 0)), kvHeads: int(s.int("kv_num_heads", 0)), scale: s.float("scale", 0),
+		softcap: s.float("softcap", 0), tap: kernel.Stage(s.int("qk_matmul_output_mode", 0)), causal: s.flag("is_causal", false),
+		left: int(s.int("left_window_size", -1)), right: int(s.int("right_window_size", -1))}
+	if op.tap > kernel.TapWeights || op.tap < 0 {
+		return nil, fmt.Errorf("qk_matmul_output_mode %d", op.tap)
+	}
+	if q.rank() == 3 && (op.heads <= 0 || op.kvHeads <= 0) {
+		return nil, errors.New("q_num_heads and kv_num_heads are needed for operands of rank 3")
+	}
+	var err error
+	if k, v, err = c.splitHeads(s, k, op.kvHeads, v); err != nil {
+		return nil, err
+	}
+	pastK, pastV := operand(in, 4), operand(in, 5)
+	past := 0
+	if pastK != nil && pastV != nil {
+		past = pastK.shape[max(0, pastK.rank()-2)]
+		if k, err = c.one(s.label, &concatOp{axis: 2}, pastK, k); err != nil {
+			return nil, err
+		}
+		if v, err = c.one(s.label, &concatOp{axis: 2}, pastV, v); err != nil {
+			return nil, err
+		}
+	}
+	batch := q.shape[0]
+	op.offsets = slices.Repeat([]int{past}, batch)
+	if n := operand(in, 6); n != nil {
+		lengths, err := n.ints()
+		if err != nil {
+			return nil, err
+		}
+		op.lengths = toInts(lengths)
+		if pastK == nil {
+			queries := q.shape[q.rank()-2]
+			op.offsets = nil
+			for _, l := range op.lengths {
+				op.offsets = append(op.offsets, l-queries)
+			}
+		}
+	}
+	bias := operand(in, 3)
+	if bias != nil {
+		if bias, err = c.maskBias(s, bias, q.dt, math.Inf(-1)); err != nil {
+			return nil, err
+		}
+		if missing := k.shape[2] - bias.shape[bias.rank()-1]; missing > 0 && bias.shape[bias.rank()-1] != 1 {
+			hi := make([]int, bias.rank())
+			hi[bias.rank()-1] = missing
+			inf, err := c.number(bias.dt, math.Inf(-1))
+			if err != nil {
+				return nil, err
+			}
+			if bias, err = c.one(s.label, &padOp{mode: "constant", lo: make([]int, bias.rank()), hi: hi}, bias, inf); err != nil {
+				return nil, err
+			}
+		}
+	}
+	out, err := c.apply(s.label, op, q, k, v, bias)
+	if err != nil {
+		return nil, err
+	}
+	return []*value{out[0], k, v, out[1]}, nil
+}
+
+// splitHeads brings keys and values of rank 3 into the form [batch, heads, length, size] of a cache.
+func (c *compiler) splitHeads(s *step, k *value, heads int, v *value) (*value, *value, error) {
+	pair := [2]*value{k, v}
+	for i, t := range pair {
+		if t.rank() != 3 {
+			continue
+		}
+		if heads <= 0 || t.shape[2]%heads != 0 {
+			return nil, nil, fmt.Errorf("%d heads for shape %v", heads, t.shape)
+		}
+		r, err := c.reshape(s.label, t, []int{t.shape[0], t.shape[1], heads, t.shape[2] / heads})
+		if err != nil {
+			return nil, nil, err
+		}
+		if pair[i], err = c.transpose(s.label, r, 0, 2, 1, 3); err != nil {
+			return nil, nil, err
+		}
+	}
+	return pair[0], pair[1], nil
+}
+
+// maskBias turns a mask of bools or integers (0: masked) into numbers to add to the scores. Floating masks are that already.
+func (c *compiler) maskBias(s *step, mask *value, dt onnxio.DType, masked float64) (*value, error) {
+	if isFloat(mask.dt) {
+		return mask, nil
+	}
+	var err error
+	if mask.dt != onnxio.Bool {
+		zero, err := c.number(mask.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		if mask, err = c.one(s.label, &compareOp{op: kernel.Greater}, mask, zero); err != nil {
+			return nil, err
+		}
+	}
+	open, err := c.number(dt, 0)
+	if err != nil {
+		return nil, err
+	}
+	shut, err := c.number(dt, masked)
+	if err != nil {
+		return nil, err
+	}
+	return c.one(s.label, &whereOp{}, mask, open, shut)
+}
