@@ -1,0 +1,480 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+func init() {
+	register(microsoft, "Attention", 2, 7, packedAttention)
+	register(microsoft, "MultiHeadAttention", 1, 10, multiHeadAttention)
+	register(microsoft, "GroupQueryAttention", 1, 17, groupQueryAttention)
+	register(microsoft, "EmbedLayerNormalization", 1, 9, embedLayerNorm)
+}
+
+// maskedScore is what ONNX Runtime adds to masked scores by default.
+const maskedScore = -10000
+
+// packedAttention is the fused attention block: one projection for queries, keys and values, and attention on them.
+func packedAttention(c *compiler, s *step, in []*value) ([]*value, error) {
+	x, weights := in[0], in[1]
+	heads := int(s.int("num_heads", 0))
+	if s.flag("do_rotary", false) || s.flag("past_present_share_buffer", false) || operand(in, 6) != nil {
+		return nil, errors.New("do_rotary and shared cache buffers are not supported")
+	}
+	if x.rank() != 3 || weights.rank() != 2 || heads <= 0 {
+		return nil, fmt.Errorf("input of shape %v, weights of shape %v and %d heads", x.shape, weights.shape, heads)
+	}
+	sizes := toInts(s.ints("qkv_hidden_sizes"))
+	if len(sizes) == 0 {
+		n := weights.shape[1] / 3
+		sizes = []int{n, n, n}
+	}
+	if len(sizes) != 3 || sizes[0]+sizes[1]+sizes[2] != weights.shape[1] {
+		return nil, fmt.Errorf("sizes %v of weights of shape %v", sizes, weights.shape)
+	}
+	qkv, err := c.one(s.label, &matmulOp{alpha: 1}, x, weights)
+	if err != nil {
+		return nil, err
+	}
+	if b := operand(in, 2); b != nil {
+		if qkv, err = c.one(s.label, &binaryOp{op: kernel.Add}, qkv, b); err != nil {
+			return nil, err
+		}
+	}
+	var part [3]*value
+	at := 0
+	for i, n := range sizes {
+		if n < 0 {
+			return nil, fmt.Errorf("sizes %v", sizes)
+		}
+		if part[i], err = c.cut(s.label, qkv, 2, at, n); err != nil {
+			return nil, err
+		}
+		at += n
+	}
+	k, v, err := c.splitHeads(s, part[1], heads, part[2])
+	if err != nil {
+		return nil, err
+	}
+	past := 0
+	if p := operand(in, 4); p != nil {
+		if p.rank() != 5 || p.shape[0] != 2 {
+			return nil, fmt.Errorf("past of shape %v", p.shape)
+		}
+		past = p.shape[3]
+		pair := [2]*value{k, v}
+		for i := range pair {
+			old, err := c.cut(s.label, p, 0, i, 1)
+			if err != nil {
+				return nil, err
+			}
+			if old, err = c.reshape(s.label, old, p.shape[1:]); err != nil {
+				return nil, err
+			}
+			if pair[i], err = c.one(s.label, &concatOp{axis: 2}, old, pair[i]); err != nil {
+				return nil, err
+			}
+		}
+		k, v = pair[0], pair[1]
+	}
+	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
+		offsets: slices.Repeat([]int{past}, x.shape[0])}
+	bias, err := c.keyMask(s, operand(in, 3), x, k, past)
+	if err != nil {
+		return nil, err
+	}
+	if bias, err = c.addBias(s, bias, operand(in, 5)); err != nil {
+		return nil, err
+	}
+	y, err := c.one(s.label, op, part[0], k, v, bias)
+	if err != nil || !s.wants(1) {
+		return []*value{y}, err
+	}
+	present, err := c.stack(s, k, v)
+	return []*value{y, present}, err
+}
+
+// stack joins keys and values along a new first dimension.
+func (c *compiler) stack(s *step, k, v *value) (*value, error) {
+	pair := []*value{k, v}
+	for i, t := range pair {
+		var err error
+		if pair[i], err = c.reshape(s.label, t, append([]int{1}, t.shape...)); err != nil {
+			return nil, err
+		}
+	}
+	return c.one(s.label, &concatOp{axis: 0}, pair...)
+}
+
+func (c *compiler) addBias(s *step, a, b *value) (*value, error) {
+	if a == nil || b == nil {
+		if a == nil {
+			a = b
+		}
+		return a, nil
+	}
+	return c.one(s.label, &binaryOp{op: kernel.Add}, a, b)
+}
+
+// keyMask turns ONNX Runtime's forms of a mask into a bias for scores [batch, heads, queries, keys]: valid lengths [batch], end and
+// start positions [2*batch], per key [batch, keys], per query and key [batch, queries, keys], or a square of the longest sequence
+// [batch, 1, max, max].
+func (c *compiler) keyMask(s *step, mask, x, k *value, past int) (*value, error) {
+	if mask == nil {
+		return nil, nil
+	}
+	batch, queries, keys := x.shape[0], x.shape[1], k.shape[2]
+	var err error
+	switch {
+	case mask.rank() == 1 && (mask.shape[0] == batch || mask.shape[0] == 2*batch):
+		ramp := make(buf[int64], keys)
+		for i := range ramp {
+			ramp[i] = int64(i)
+		}
+		at, err := c.one(s.label, castOp{mask.dt}, c.fixed(&tensor{spec{onnxio.Int64, []int{1, keys}}, ramp}))
+		if err != nil {
+			return nil, err
+		}
+		bound := func(from int, op kernel.CompareOp) (*value, error) {
+			b, err := c.cut(s.label, mask, 0, from, batch)
+			if err != nil {
+				return nil, err
+			}
+			if b, err = c.reshape(s.label, b, []int{batch, 1}); err != nil {
+				return nil, err
+			}
+			return c.one(s.label, &compareOp{op: op}, at, b)
+		}
+		valid, err := bound(0, kernel.Less)
+		if err != nil {
+			return nil, err
+		}
+		if mask.shape[0] == 2*batch {
+			after, err := bound(batch, kernel.GreaterEqual)
+			if err != nil {
+				return nil, err
+			}
+			if valid, err = c.one(s.label, &logicOp{op: kernel.And}, valid, after); err != nil {
+				return nil, err
+			}
+		}
+		if mask, err = c.reshape(s.label, valid, []int{batch, 1, 1, keys}); err != nil {
+			return nil, err
+		}
+	case slices.Equal(mask.shape, []int{batch, keys}):
+		mask, err = c.reshape(s.label, mask, []int{batch, 1, 1, keys})
+	case slices.Equal(mask.shape, []int{batch, queries, keys}):
+		mask, err = c.reshape(s.label, mask, []int{batch, 1, queries, keys})
+	case mask.rank() == 4 && mask.shape[2] >= past+queries && mask.shape[3] >= keys:
+		if mask, err = c.cut(s.label, mask, 2, past, queries); err == nil {
+			mask, err = c.cut(s.label, mask, 3, 0, keys)
+		}
+	default:
+		return nil, fmt.Errorf("a mask of shape %v for %d sequences of %d queries and %d keys", mask.shape, batch, queries, keys)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.maskBias(s, mask, x.dt, s.float("mask_filter_value", maskedScore))
+}
+
+// multiHeadAttention takes queries, keys and values that have been projected but for the bias, apart or packed.
+func multiHeadAttention(c *compiler, s *step, in []*value) ([]*value, error) {
+	heads := int(s.int("num_heads", 0))
+	if heads <= 0 {
+		return nil, errors.New("num_heads is missing")
+	}
+	if operand(in, 8) != nil || operand(in, 9) != nil {
+		return nil, errors.New("shared cache buffers are not supported")
+	}
+	qkv := [3]*value{in[0], operand(in, 1), operand(in, 2)}
+	if err := c.unpack(s, &qkv, heads); err != nil {
+		return nil, err
+	}
+	var err error
+	if b := operand(in, 3); b != nil {
+		at := 0
+		for i, t := range qkv {
+			n := heads * t.shape[t.rank()-1]
+			if t.rank() == 3 {
+				n = t.shape[2]
+			} else if i > 0 && operand(in, 2) != nil && in[2].rank() == 4 {
+				continue // keys and values of cross-attention come with their bias
+			}
+			if b.rank() != 1 || at+n > b.shape[0] {
+				return nil, fmt.Errorf("a bias of shape %v", b.shape)
+			}
+			part, err := c.cut(s.label, b, 0, at, n)
+			if err != nil {
+				return nil, err
+			}
+			if qkv[i], err = c.one(s.label, &binaryOp{op: kernel.Add}, t, part); err != nil {
+				return nil, err
+			}
+			at += n
+		}
+	}
+	q := qkv[0]
+	k, v, err := c.splitHeads(s, qkv[1], heads, qkv[2])
+	if err != nil {
+		return nil, err
+	}
+	past := 0
+	if pk, pv := operand(in, 6), operand(in, 7); pk != nil && pv != nil {
+		if pk.rank() != 4 {
+			return nil, fmt.Errorf("past of shape %v", pk.shape)
+		}
+		past = pk.shape[2]
+		if k, err = c.one(s.label, &concatOp{axis: 2}, pk, k); err != nil {
+			return nil, err
+		}
+		if v, err = c.one(s.label, &concatOp{axis: 2}, pv, v); err != nil {
+			return nil, err
+		}
+	}
+	bias, err := c.keyMask(s, operand(in, 4), q, k, past)
+	if err != nil {
+		return nil, err
+	}
+	if bias, err = c.addBias(s, bias, operand(in, 5)); err != nil {
+		return nil, err
+	}
+	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
+		offsets: slices.Repeat([]int{past}, q.shape[0]), tap: kernel.TapBiased}
+	out, err := c.apply(s.label, op, q, k, v, bias)
+	if err != nil {
+		return nil, err
+	}
+	return []*value{out[0], k, v, out[1]}, nil
+}
+
+// unpack cuts queries, keys and values out of packed operands [batch, length, heads, 3 or 2, size].
+func (c *compiler) unpack(s *step, qkv *[3]*value, heads int) error {
+	take := func(t *value, i int) (*value, error) {
+		part, err := c.cut(s.label, t, 3, i, 1)
+		if err != nil {
+			return nil, err
+		}
+		return c.reshape(s.label, part, []int{t.shape[0], t.shape[1], heads * t.shape[4]})
+	}
+	from, first := qkv[0], 0
+	if qkv[1] != nil && qkv[1].rank() == 5 {
+		from, first = qkv[1], 1
+	}
+	if from.rank() == 5 {
+		if from.shape[2] != heads || from.shape[3] != 3-first {
+			return fmt.Errorf("packed operand of shape %v", from.shape)
+		}
+		for i := first; i < 3; i++ {
+			var err error
+			if qkv[i], err = take(from, i-first); err != nil {
+				return err
+			}
+		}
+	}
+	if qkv[1] == nil || qkv[2] == nil || qkv[0].rank() != 3 {
+		return errors.New("keys or values are missing")
+	}
+	return nil
+}
+
+// groupQueryAttention is causal attention with grouped heads, rotation and a cache. The lengths of the sequences must be known.
+func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
+	heads, kv := int(s.int("num_heads", 0)), int(s.int("kv_num_heads", 0))
+	for _, name := range []string{"smooth_softmax", "sliding_window_cache", "kv_cache_bit_width", "qk_output"} {
+		if s.int(name, 0) > 0 {
+			return nil, fmt.Errorf("%s is not supported", name)
+		}
+	}
+	for i := 11; i < len(in); i++ {
+		if in[i] != nil {
+			return nil, fmt.Errorf("operand %d is not supported", i)
+		}
+	}
+	if len(in) < 7 || in[5] == nil || in[6] == nil {
+		return nil, errors.New("seqlens_k or total_sequence_length is missing")
+	}
+	q, k, v := in[0], in[1], in[2]
+	if heads <= 0 || kv <= 0 || q.rank() != 3 {
+		return nil, fmt.Errorf("%d heads, %d heads of keys, queries of shape %v", heads, kv, q.shape)
+	}
+	var err error
+	if k == nil {
+		size := q.shape[2] / (heads + 2*kv)
+		packed := q
+		at := 0
+		for i, n := range []int{heads, kv, kv} {
+			part, err := c.cut(s.label, packed, 2, at, n*size)
+			if err != nil {
+				return nil, err
+			}
+			switch i {
+			case 0:
+				q = part
+			case 1:
+				k = part
+			default:
+				v = part
+			}
+			at += n * size
+		}
+	}
+	if k == nil || v == nil {
+		return nil, errors.New("keys or values are missing")
+	}
+	lens, err := in[5].ints()
+	if err != nil {
+		return nil, err
+	}
+	total, err := in[6].ints()
+	if err != nil {
+		return nil, err
+	}
+	batch, queries := q.shape[0], q.shape[1]
+	if len(lens) != batch || len(total) != 1 || total[0] < 0 {
+		return nil, fmt.Errorf("%d lengths for %d sequences", len(lens), batch)
+	}
+	op := &attentionOp{heads: heads, kvHeads: kv, scale: s.float("scale", 0), softcap: s.float("softcap", 0), causal: s.flag("causal", true), left: -1, right: -1}
+	if w := s.int("local_window_size", -1); w > 0 {
+		op.left = int(w) - 1
+	}
+	past := make([]int64, batch)
+	for b, l := range lens {
+		op.lengths = append(op.lengths, int(l)+1)
+		if total[0] != int64(queries) { // else this is the first step, and what is short is padded on the right
+			past[b] = max(0, l+1-int64(queries))
+		}
+		op.offsets = append(op.offsets, int(past[b]))
+	}
+	if s.flag("do_rotary", false) {
+		positions := operand(in, 9)
+		if positions == nil {
+			at := make(buf[int64], batch*queries)
+			for i := range at {
+				at[i] = past[i/queries] + int64(i%queries)
+			}
+			positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
+		}
+		cos, sin := operand(in, 7), operand(in, 8)
+		if cos == nil || sin == nil {
+			return nil, errors.New("do_rotary without angles")
+		}
+		inter := s.flag("rotary_interleaved", false)
+		if q, err = c.rotate(s, q, positions, cos, sin, heads, 2*cos.shape[cos.rank()-1], inter); err != nil {
+			return nil, err
+		}
+		if k, err = c.rotate(s, k, positions, cos, sin, kv, 2*cos.shape[cos.rank()-1], inter); err != nil {
+			return nil, err
+		}
+	}
+	if k, v, err = c.splitHeads(s, k, kv, v); err != nil {
+		return nil, err
+	}
+	where := c.fixed(int64s([]int{batch}, past...))
+	if k, err = c.appendCache(s, operand(in, 3), k, where, int(total[0])); err != nil {
+		return nil, err
+	}
+	if v, err = c.appendCache(s, operand(in, 4), v, where, int(total[0])); err != nil {
+		return nil, err
+	}
+	bias := operand(in, 10)
+	if bias != nil && bias.rank() == 4 && bias.shape[3] < k.shape[2] {
+		// Keys past the total are out of sight; their bias is never read.
+		zero, err := c.number(bias.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		if bias, err = c.one(s.label, &padOp{mode: "constant", lo: make([]int, 4), hi: []int{0, 0, 0, k.shape[2] - bias.shape[3]}}, bias, zero); err != nil {
+			return nil, err
+		}
+	}
+	y, err := c.one(s.label, op, q, k, v, bias)
+	return []*value{y, k, v}, err
+}
+
+// appendCache writes new keys or values [batch, heads, length, size] behind each sequence's old ones, in a cache of at least total.
+func (c *compiler) appendCache(s *step, past, t, where *value, total int) (*value, error) {
+	if past == nil || past.size() == 0 {
+		if total == t.shape[2] {
+			return t, nil
+		}
+		zero, err := c.number(t.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		shape := slices.Clone(t.shape)
+		shape[2] = max(total, shape[2])
+		if past, err = c.one(s.label, &expandOp{shape: shape}, zero); err != nil {
+			return nil, err
+		}
+	}
+	if past.rank() != 4 {
+		return nil, fmt.Errorf("past of shape %v", past.shape)
+	}
+	if past.shape[2] < total {
+		zero, err := c.number(t.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		if past, err = c.one(s.label, &padOp{mode: "constant", lo: make([]int, 4), hi: []int{0, 0, total - past.shape[2], 0}}, past, zero); err != nil {
+			return nil, err
+		}
+	}
+	return c.one(s.label, &tensorScatterOp{axis: 2}, past, t, where)
+}
+
+// embedLayerNorm adds up to three embeddings and normalises the sum. Output 1 counts the unmasked tokens, output 2 is the sum.
+func embedLayerNorm(c *compiler, s *step, in []*value) ([]*value, error) {
+	if len(in) < 7 {
+		return nil, fmt.Errorf("%d operands", len(in))
+	}
+	ids, segments := in[0], in[1]
+	words, pos, segs := in[2], in[3], in[4]
+	if ids.rank() != 2 || words == nil || pos == nil || in[5] == nil || in[6] == nil {
+		return nil, fmt.Errorf("ids of shape %v, or an operand is missing", ids.shape)
+	}
+	sum, err := c.one(s.label, &gatherOp{}, words, ids)
+	if err != nil {
+		return nil, err
+	}
+	var extra *value
+	if p := operand(in, 8); p != nil {
+		extra, err = c.one(s.label, &gatherOp{}, pos, p)
+	} else if ids.shape[1] > pos.shape[0] {
+		err = fmt.Errorf("%d positions for a sequence of %d", pos.shape[0], ids.shape[1])
+	} else {
+		extra, err = c.cut(s.label, pos, 0, 0, ids.shape[1])
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sum, err = c.one(s.label, &binaryOp{op: kernel.Add}, sum, extra); err != nil {
+		return nil, err
+	}
+	if segs != nil && segments != nil {
+		if extra, err = c.one(s.label, &gatherOp{}, segs, segments); err != nil {
+			return nil, err
+		}
+		if sum, err = c.one(s.label, &binaryOp{op: kernel.Add}, sum, extra); err != nil {
+			return nil, err
+		}
+	}
+	norm, err := c.one(s.label, &layerNormOp{axis: -1, eps: s.float("epsilon", 1e-12)}, sum, in[5], in[6])
+	if err != nil {
+		return nil, err
+	}
+	out := []*value{norm, nil, sum}
+	if s.wants(1) {
+		if m := operand(in, 7); m != nil {
+			out[1], err = c.one(s.label, &reduceOp{op: kernel.ReduceSum, first: 1, last: 1}, m)
+		} else {
+			out[1] = c.fixed(&tensor{spec{onnxio.Int32, []int{ids.shape[0]}}, make(buf[int32], ids.shape[0])})
+		}
+	}
+	return out, err
+}
