@@ -154,6 +154,21 @@ func (s *state) squared(v *graph.Value) (*graph.Value, *graph.Node) {
 	return nil, nil
 }
 
+// centred gives x and its mean when v is x - mean(x) or mean(x) - x.
+func centred(v *graph.Value) (x, mean *graph.Value) {
+	if !isOp(v.Producer, "Sub") {
+		return nil, nil
+	}
+	a, b := strip(v.Producer.In[0]), strip(v.Producer.In[1])
+	switch {
+	case isOp(b.Producer, "ReduceMean") && strip(b.Producer.In[0]) == a:
+		return a, b
+	case isOp(a.Producer, "ReduceMean") && strip(a.Producer.In[0]) == b:
+		return b, a
+	}
+	return nil, nil
+}
+
 // decomposed recognises the normalisation whose mean of squares is the node r over the axis x.
 func (s *state) decomposed(r *graph.Node, x *node, inside map[*graph.Node]bool) *Norm {
 	d, sq := s.squared(r.In[0])
@@ -163,12 +178,21 @@ func (s *state) decomposed(r *graph.Node, x *node, inside map[*graph.Node]bool) 
 	n := &Norm{Kind: RMSNorm, Node: r, In: d}
 	nodes := []*graph.Node{r, sq}
 	var mean *graph.Value
-	if p := d.Producer; isOp(p, "Sub") {
-		m := strip(p.In[1])
-		if isOp(m.Producer, "ReduceMean") && strip(m.Producer.In[0]) == strip(p.In[0]) {
-			n.Kind, n.In, mean = LayerNorm, strip(p.In[0]), m
-			nodes = append(nodes, p, m.Producer)
+	if v, m := centred(d); v != nil {
+		n.Kind, n.In, mean = LayerNorm, v, m
+		nodes = append(nodes, d.Producer, m.Producer)
+	}
+	// centredAgain says that v is x - mean, maybe computed a second time
+	centredAgain := func(v *graph.Value) bool {
+		v = strip(v)
+		if mean == nil || !isOp(v.Producer, "Sub") {
+			return v == d
 		}
+		if x, m := centred(v); x != n.In || m != mean || strip(v.Producer.In[0]) != x {
+			return false
+		}
+		nodes = append(nodes, v.Producer)
+		return true
 	}
 	// forward: + eps, square root, inverse
 	v, inverse, root := r.Out[0], false, false
@@ -203,7 +227,7 @@ func (s *state) decomposed(r *graph.Node, x *node, inside map[*graph.Node]bool) 
 				break
 			}
 			// x / sqrt(...): the normalised value itself
-			if strip(next.In[0]) != d {
+			if !centredAgain(next.In[0]) {
 				return nil
 			}
 			n.Out = next.Out[0]
@@ -233,12 +257,14 @@ func (s *state) decomposed(r *graph.Node, x *node, inside map[*graph.Node]bool) 
 		if !isOp(u.Node, "Mul") {
 			return nil
 		}
-		switch strip(other(u.Node, u.Index)) {
-		case d:
+		switch o := strip(other(u.Node, u.Index)); {
+		case o == nil:
+			return nil
+		case centredAgain(o):
 			n.Out = u.Node.Out[0]
-		case n.In:
+		case o == n.In:
 			scaledX = u.Node.Out[0]
-		case mean:
+		case o == mean:
 			scaledMean = u.Node.Out[0]
 		default:
 			return nil

@@ -8,7 +8,7 @@ import "fmt"
 func (r *Result) name(s *state, atoms map[*node]*Atom) {
 	counts := map[*Atom]int{}
 	for _, n := range r.Norms {
-		if n.Axis.Kind == Leaf && n.Axis.Atom.Flags&(UseScoreInner|UseValueDim) == 0 {
+		if n.Axis.Kind == Leaf && !n.Axis.Atom.Has(UseScoreInner) {
 			counts[n.Axis.Atom]++
 		}
 	}
@@ -17,7 +17,7 @@ func (r *Result) name(s *state, atoms map[*node]*Atom) {
 			continue
 		}
 		switch {
-		case a.Has(UseScoreInner) || a.Has(UseValueDim) && a.Flags&FlagRun == 0:
+		case a.Has(UseScoreInner) || a.Has(UseValueDim) && counts[a] == 0:
 			a.Role = RoleHeadDim
 		case a.Has(UseScoreBatch):
 			a.Role = RoleHeads
