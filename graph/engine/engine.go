@@ -86,9 +86,15 @@ func New(g *graph.Graph, o Options) (*Engine, error) {
 // Run computes the outputs from the inputs, by name. Inputs are checked against the graph's signature: an input that is missing,
 // unknown, of another type or of a shape that contradicts the declared sizes is an *InputError. Errors of the model are
 // *NodeError, *UnsupportedError or *MemoryError. A cancelled context ends the run with the context's error before the next node.
-func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (map[string]*onnxio.Tensor, error) {
+func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map[string]*onnxio.Tensor, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// Operators recover by themselves and name their node; this is the last resort.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal error of the engine: %v", r)
+		}
+	}()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -246,7 +246,7 @@ func (p *program) run(ctx context.Context, in map[string]*tensor) (map[string]*t
 		case v.slot != nil:
 			out[name] = v.slot.t
 		case v.input:
-			out[name] = in[name]
+			out[name] = in[v.name]
 		default:
 			t, err := v.content()
 			if err != nil {

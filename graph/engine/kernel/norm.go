@@ -162,3 +162,23 @@ func BatchNorm[T Float](threads int, dst, src, gain, bias, mean, variance []T, c
 		}
 	})
 }
+
+// ChannelStats writes the mean and the (population) variance of every channel of a [batch, channels, size] tensor.
+func ChannelStats[T Float](mean, variance, src []T, channels, size int) {
+	batch := len(src) / (channels * size)
+	each := func(c int, f func(v float64)) {
+		for b := range batch {
+			for _, v := range src[(b*channels+c)*size:][:size] {
+				f(float64(v))
+			}
+		}
+	}
+	n := float64(batch * size)
+	for c := range channels {
+		var s, d float64
+		each(c, func(v float64) { s += v })
+		mu := s / n
+		each(c, func(v float64) { d += (v - mu) * (v - mu) })
+		mean[c], variance[c] = T(mu), T(d/n)
+	}
+}
