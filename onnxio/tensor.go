@@ -16,7 +16,7 @@ type Tensor struct {
 	Dims  []int64
 	Doc   string
 
-	data Data // nil only for strings
+	data Data // see payload
 	src  *onnxpb.TensorProto
 }
 
@@ -123,11 +123,24 @@ func (t *Tensor) ByteLen() int64 {
 		}
 		return n
 	}
-	return t.data.Len()
+	return t.payload().Len()
 }
 
 // Data is where the bytes come from; nil for a tensor of strings, which have no raw form.
-func (t *Tensor) Data() Data { return t.data }
+func (t *Tensor) Data() Data {
+	if t.DType == String {
+		return nil
+	}
+	return t.payload()
+}
+
+// payload is the data of a tensor that is not strings. One made as a plain Tensor{} has none, which counts as no bytes.
+func (t *Tensor) payload() Data {
+	if t.data == nil {
+		return memory(nil)
+	}
+	return t.data
+}
 
 // Mapped reports whether the bytes are in a file and not on the heap.
 func (t *Tensor) Mapped() bool {
@@ -166,7 +179,7 @@ func (t *Tensor) check() error {
 	if err != nil {
 		return invalid(tensorWhere(t.Name), "%v", err)
 	}
-	if got := t.data.Len(); got != want {
+	if got := t.payload().Len(); got != want {
 		return invalid(tensorWhere(t.Name), "%d bytes of data, shape %s of %v needs %d", got, abbreviate(t.Dims), t.DType, want)
 	}
 	return nil
@@ -199,7 +212,7 @@ func (t *Tensor) Equal(o *Tensor) (bool, error) {
 		return false, err
 	}
 	c := comparer{want: want, release: t.release()}
-	if _, err := o.data.WriteTo(&c); err != nil && err != errDiffer {
+	if _, err := o.payload().WriteTo(&c); err != nil && err != errDiffer {
 		return false, fmt.Errorf("%s: %w", tensorWhere(o.Name), err)
 	}
 	return !c.differ && c.at == len(want), nil

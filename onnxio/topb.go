@@ -286,16 +286,17 @@ func (e *encoder) tensor(where string, t *Tensor, initializer bool) (*onnxpb.Ten
 	if wasExternal {
 		pb.DataLocation, pb.ExternalData = nil, nil
 	}
-	n := t.data.Len()
+	data := t.payload()
+	n := data.Len()
 	if e.external != nil && n >= externalFrom && (initializer || wasExternal) {
 		clearStorage(pb)
-		pb.ExternalData = e.external.place(t.data)
+		pb.ExternalData = e.external.place(data)
 		loc := onnxpb.TensorProto_EXTERNAL
 		pb.DataLocation = &loc
 		return pb, nil
 	}
 	e.inline += n
-	if f, ok := t.data.(typedField); ok && t.src == f.src {
+	if f, ok := data.(typedField); ok && t.src == f.src && t.src.GetDataType() == int32(t.DType) {
 		return pb, nil
 	}
 	clearStorage(pb)
@@ -314,7 +315,7 @@ func (e *encoder) tensor(where string, t *Tensor, initializer bool) (*onnxpb.Ten
 		pb.RawData = raw
 	default:
 		pb.RawData = appendPlaceholder(nil, e.nonce, len(e.payloads))
-		e.payloads = append(e.payloads, t.data)
+		e.payloads = append(e.payloads, data)
 	}
 	return pb, nil
 }

@@ -14,7 +14,7 @@ func (t *Tensor) Bytes() ([]byte, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	switch d := t.data.(type) {
+	switch d := t.payload().(type) {
 	case memory:
 		return d, nil
 	case typedField:
@@ -54,7 +54,7 @@ func (f *filler) Write(p []byte) (int, error) {
 // ReadAt reads bytes of the raw form from an offset, like io.ReaderAt. It is cheap for data in a file or on the heap and computes
 // everything for other data.
 func (t *Tensor) ReadAt(p []byte, off int64) (int, error) {
-	if r, ok := t.data.(io.ReaderAt); ok {
+	if r, ok := t.payload().(io.ReaderAt); ok {
 		n, err := r.ReadAt(p, off)
 		if err != nil && err != io.EOF {
 			err = fmt.Errorf("%s: %w", tensorWhere(t.Name), err)
