@@ -230,6 +230,14 @@ func (g *Graph) RemoveNodes(set map[*Node]bool) {
 	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *Node) bool { return set[n] })
 }
 
+// RemoveInput removes a graph input that nothing uses.
+func (g *Graph) RemoveInput(v *Value) {
+	g.Inputs = slices.DeleteFunc(g.Inputs, func(in *Value) bool { return in == v })
+	if g.names[v.Name] == v {
+		delete(g.names, v.Name)
+	}
+}
+
 // RemoveConst removes a constant that nothing uses.
 func (g *Graph) RemoveConst(v *Value) {
 	g.Consts = slices.DeleteFunc(g.Consts, func(c *Value) bool { return c == v })

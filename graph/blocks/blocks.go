@@ -28,8 +28,13 @@ type Stage struct {
 	// Shift lists the norms on the stream, in order (post-norm only): with all but the last at gain 1 and bias 0, an inert block is
 	// the last norm alone.
 	Shift []StreamNorm
+	// Trail lists the norms at the end of a block whose output only the next block's branch reads (fused skip-norms hand on the
+	// sum and its norm). They belong to what follows: an inert block takes gain and bias from the layer before it.
+	Trail []StreamNorm
 	// Why says why the stage cannot be deepened without changing the function; empty when it can.
 	Why string
+
+	numbering numbering
 }
 
 // StreamNorm is a norm on the stream: its gain and bias modules (nil where it has none).
@@ -68,6 +73,9 @@ type Deep struct {
 	Graph *graph.Graph
 	// Consts[s][i][m] is, in Graph, the constant of layer i of stage s for Modules[m] of that stage.
 	Consts [][][]*graph.Value
+	// Values and Nodes lead from everything in Graph to what it is, or is a copy of, in the graph that was deepened.
+	Values map[*graph.Value]*graph.Value
+	Nodes  map[*graph.Node]*graph.Node
 }
 
 // Deepen returns a copy of the (normalised) graph in which stage s consists of layers[s], in that order; a nil entry leaves the

@@ -1,0 +1,237 @@
+package blocks
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+)
+
+func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
+func leadingZeros(w uint64) int  { return bits.LeadingZeros64(w) }
+
+// cut is a place where the stream can be cut: everything that the rest of the model takes from what came before is in vals,
+// apart from a value x that several cuts have in common (the encoder's output for a decoder, the patches for a class stage).
+type cut struct {
+	vals []*graph.Value // one, or a normed value and the sum that it norms
+	x    *graph.Value   // nil for a cut of the trunk
+	unit int            // of vals[0]
+}
+
+// has reports whether v is one of the cut's values.
+func (c *cut) has(v *graph.Value) bool { return slices.Contains(c.vals, v) }
+
+// cuts lists every cut of the flow in topological order.
+func (f *flow) cuts() []*cut {
+	var all []*cut
+	for i, u := range f.units {
+		for _, v := range u.outs {
+			if !f.r.Carries(v, f.d) {
+				continue
+			}
+			pass, few := f.passing(i, v)
+			if !few {
+				continue
+			}
+			if len(pass) <= 1 {
+				c := &cut{vals: []*graph.Value{v}, unit: i}
+				if len(pass) == 1 {
+					c.x = pass[0]
+				}
+				all = append(all, c)
+			}
+			for j, w := range pass {
+				if !f.paired(v, w) {
+					continue
+				}
+				c := &cut{vals: []*graph.Value{v, w}, unit: i}
+				if len(pass) == 2 {
+					c.x = pass[1-j]
+				}
+				all = append(all, c)
+				break
+			}
+		}
+	}
+	return all
+}
+
+// passing lists the values other than v that v's history gives to the rest of the model. It reports false when there are more
+// than a cut can have.
+func (f *flow) passing(i int, v *graph.Value) ([]*graph.Value, bool) {
+	const most = 2
+	anc := f.units[i].anc
+	var pass []*graph.Value
+	anc.down(func(j int) bool {
+		u := &f.units[j]
+		if u.seed {
+			return true
+		}
+		for k, o := range u.outs {
+			if o == v {
+				continue
+			}
+			if slices.ContainsFunc(u.next[k], func(n int) bool { return !anc.has(n) }) {
+				pass = append(pass, o)
+			}
+		}
+		return len(pass) <= most
+	})
+	return pass, len(pass) <= most
+}
+
+// paired reports whether v is a norm of the sum w: fused skip-norms hand both to the next layer.
+func (f *flow) paired(v, w *graph.Value) bool {
+	if !f.r.Carries(w, f.d) {
+		return false
+	}
+	if n := f.norms[v]; n != nil && n.In == w {
+		return true
+	}
+	return v.Producer != nil && v.Producer == w.Producer && isNormOp(v.Producer)
+}
+
+// chain is a row of cuts, each an ancestor of the next, with the same x.
+type chain struct {
+	cuts []*cut
+	x    *graph.Value
+}
+
+// chains sorts the cuts into chains. A chain with an x starts with the trunk cuts that it grows out of: the first layer of a
+// decoder has not seen the encoder yet, the class token not the patches.
+func (f *flow) chains(all []*cut) []*chain {
+	var out []*chain
+	byX := map[*graph.Value][]*chain{}
+	for _, c := range all {
+		var on *chain
+		for _, ch := range byX[c.x] {
+			last := ch.cuts[len(ch.cuts)-1]
+			if last.unit != c.unit && f.units[c.unit].anc.has(last.unit) && (on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
+				on = ch
+			}
+		}
+		if on == nil {
+			on = &chain{x: c.x}
+			byX[c.x] = append(byX[c.x], on)
+			out = append(out, on)
+		}
+		on.cuts = append(on.cuts, c)
+	}
+	trunk := slices.DeleteFunc(slices.Clone(all), func(c *cut) bool { return c.x != nil })
+	for _, ch := range out {
+		if ch.x == nil {
+			continue
+		}
+		x := f.unit[ch.x]
+		for i := len(trunk) - 1; i >= 0; i-- {
+			t, first := trunk[i], ch.cuts[0]
+			if t.unit != first.unit && t.unit != x && f.units[first.unit].anc.has(t.unit) && !f.units[x].anc.has(t.unit) {
+				ch.cuts = slices.Insert(ch.cuts, 0, t)
+			}
+		}
+	}
+	return out
+}
+
+// segment lists the units between two cuts of a chain.
+func (f *flow) segment(from, to *cut, x *graph.Value) []int {
+	set := slices.Clone(f.units[to.unit].anc)
+	drop := func(u int) {
+		for i, w := range f.units[u].anc {
+			set[i] &^= w
+		}
+	}
+	for _, v := range from.vals {
+		drop(f.unit[v])
+	}
+	if x != nil {
+		drop(f.unit[x])
+	}
+	var out []int
+	set.each(func(i int) bool { out = append(out, i); return true })
+	return out
+}
+
+// isSkipSource reports whether a sum joins the cut's value with something computed from it: the start of a residual branch.
+// Among all rotations of a repeating row it is the one that people call a layer.
+func (f *flow) isSkipSource(c *cut) bool {
+	seen := map[*graph.Value]bool{}
+	stack := slices.Clone(c.vals)
+	for len(stack) > 0 {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[v] {
+			continue
+		}
+		seen[v] = true
+		for _, u := range v.Uses {
+			if u.Index < 0 || len(u.Node.Out) == 0 {
+				continue
+			}
+			if isView(u.Node) {
+				if u.Index == 0 {
+					stack = append(stack, u.Node.Out[0])
+				}
+				continue
+			}
+			for _, k := range addends(u.Node) {
+				w := u.Node.In[k]
+				if k != u.Index && w != nil && !seen[w] && f.depends(w, c.unit) && f.unit[w] != c.unit && slices.Contains(addends(u.Node), u.Index) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// repeat is a periodic run of segments in a chain: cuts[start], cuts[start+period] … bound the blocks.
+type repeat struct {
+	start, period, count int
+	covered              int // units
+	single               bool
+}
+
+// better orders repeats: the more of the graph they explain the better; then plain boundaries before pairs, then short periods.
+func (r repeat) better(o repeat) bool {
+	if o.count == 0 {
+		return true
+	}
+	single := func(b bool) int {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(r.covered, o.covered), cmp.Compare(single(r.single), single(o.single)),
+		cmp.Compare(o.period, r.period), cmp.Compare(o.start, r.start)) > 0
+}
+
+// bestRepeat searches cuts lo..hi (inclusive) of a chain for the best run of at least two equal blocks that start at a skip
+// source. sig and size describe the segment after each cut.
+func bestRepeat(cuts []*cut, sig []uint64, size []int, skip []bool, lo, hi int) repeat {
+	var best repeat
+	n := hi - lo // segments
+	for p := 1; 2*p <= n; p++ {
+		run := 0 // how many segments from a on equal the one p further on
+		for a := hi - p - 1; a >= lo; a-- {
+			if sig[a] == sig[a+p] {
+				run++
+			} else {
+				run = 0
+			}
+			if !skip[a] || run < p {
+				continue
+			}
+			r := repeat{start: a, period: p, count: run/p + 1, single: len(cuts[a].vals) == 1}
+			for _, s := range size[a : a+r.count*p] {
+				r.covered += s
+			}
+			if r.better(best) {
+				best = r
+			}
+		}
+	}
+	return best
+}
