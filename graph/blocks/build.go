@@ -10,7 +10,7 @@ import (
 type builder struct {
 	f      *flow
 	bounds []*cut
-	x      *graph.Value
+	beside []*graph.Value
 	units  [][]int // by block: its part of the flow
 	blocks []*Block
 	in     []map[*graph.Node]bool // by block: Block.Nodes as a set
@@ -20,12 +20,12 @@ type builder struct {
 	tuples  [][]string               // names of corresponding things, by block, for finding the model's own numbering
 }
 
-func (f *flow) newBuilder(bounds []*cut, x *graph.Value) *builder {
-	b := &builder{f: f, bounds: bounds, x: x, module: map[*graph.Value]*Module{}}
+func (f *flow) newBuilder(bounds []*cut, beside []*graph.Value) *builder {
+	b := &builder{f: f, bounds: bounds, beside: beside, module: map[*graph.Value]*Module{}}
 	pos := positions(f.r.Graph)
 	ends := b.ends()
 	for i := 1; i < len(bounds); i++ {
-		units := f.segment(bounds[i-1], bounds[i], x)
+		units := f.segment(bounds[i-1], bounds[i], beside)
 		set := b.copySet(units, bounds[i-1], bounds[i], ends)
 		bl := &Block{In: bounds[i-1].vals, Out: bounds[i].vals}
 		for n := range set {
@@ -73,8 +73,8 @@ func (b *builder) ends() map[*graph.Node]bool {
 // arithmetic), and what follows from them without leading anywhere else (caches).
 func (b *builder) copySet(units []int, from, to *cut, ends map[*graph.Node]bool) map[*graph.Node]bool {
 	g := b.f.r.Graph
-	boundary := map[*graph.Value]bool{b.x: true}
-	for _, v := range from.vals {
+	boundary := map[*graph.Value]bool{}
+	for _, v := range slices.Concat(from.vals, b.beside) {
 		boundary[v] = true
 	}
 	set := map[*graph.Node]bool{}
@@ -96,7 +96,7 @@ func (b *builder) copySet(units []int, from, to *cut, ends map[*graph.Node]bool)
 	}
 	fixed := map[*graph.Node]bool{} // what gives the boundary values belongs to what came before
 	for v := range boundary {
-		if v != nil && v.Producer != nil {
+		if v.Producer != nil {
 			fixed[v.Producer] = true
 		}
 	}

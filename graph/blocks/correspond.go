@@ -12,7 +12,7 @@ import (
 func (b *builder) correspond(s *signer) {
 	sigs := make([]map[*graph.Value]uint64, len(b.blocks))
 	for i := range b.blocks {
-		sigs[i] = s.segment(b.units[i], b.bounds[i], b.x)
+		sigs[i] = s.segment(b.units[i], b.bounds[i], b.beside)
 	}
 	w := &walk{b: b, seen: map[*graph.Value]bool{}, sig: func(i int, v *graph.Value) uint64 {
 		if h, ok := sigs[i][v]; ok {
@@ -84,7 +84,7 @@ func (w *walk) run() {
 // atStart reports whether the walk ends here: at a boundary, at a value that the blocks share, or where one has none.
 func (w *walk) atStart(t []*graph.Value) bool {
 	for i, v := range t {
-		if v == nil || slices.Contains(w.b.blocks[i].In, v) || v == w.b.x || (i > 0 && v == t[0]) {
+		if v == nil || slices.Contains(w.b.blocks[i].In, v) || slices.Contains(w.b.beside, v) || (i > 0 && v == t[0]) {
 			return true
 		}
 	}

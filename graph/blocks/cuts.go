@@ -12,15 +12,16 @@ func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
 func leadingZeros(w uint64) int  { return bits.LeadingZeros64(w) }
 
 // cut is a place where the stream can be cut: everything that the rest of the model takes from what came before is in vals,
-// apart from a value x that several cuts have in common (the encoder's output for a decoder, the patches for a class stage).
+// apart from values beside the stream that several cuts have in common (the encoder's output for a decoder, the patches for a
+// class stage, position embeddings that every layer adds).
 type cut struct {
-	vals []*graph.Value // one, or a normed value and the sum that it norms
-	x    *graph.Value   // nil for a cut of the trunk
-	unit int            // of vals[0]
+	vals   []*graph.Value // one, or a normed value and the sum that it norms
+	beside []*graph.Value // in the order of the flow; none for a cut of the trunk
+	unit   int            // of vals[0]
 }
 
-// has reports whether v is one of the cut's values.
-func (c *cut) has(v *graph.Value) bool { return slices.Contains(c.vals, v) }
+// maxBeside is how many values may run beside the stream.
+const maxBeside = 3
 
 // cuts lists every cut of the flow in topological order.
 func (f *flow) cuts() []*cut {
@@ -34,51 +35,36 @@ func (f *flow) cuts() []*cut {
 			if !few {
 				continue
 			}
-			if len(pass) <= 1 {
-				c := &cut{vals: []*graph.Value{v}, unit: i}
-				if len(pass) == 1 {
-					c.x = pass[0]
-				}
-				all = append(all, c)
+			if len(pass) <= maxBeside {
+				all = append(all, &cut{vals: []*graph.Value{v}, unit: i, beside: pass})
 			}
 			for j, w := range pass {
-				if !f.paired(v, w) {
-					continue
+				if f.paired(v, w) {
+					all = append(all, &cut{vals: []*graph.Value{v, w}, unit: i, beside: slices.Delete(slices.Clone(pass), j, j+1)})
+					break
 				}
-				c := &cut{vals: []*graph.Value{v, w}, unit: i}
-				if len(pass) == 2 {
-					c.x = pass[1-j]
-				}
-				all = append(all, c)
-				break
 			}
 		}
 	}
 	return all
 }
 
-// passing lists the values other than v that v's history gives to the rest of the model. It reports false when there are more
-// than a cut can have.
+// passing lists the values other than v that v's history gives to the rest of the model, in the order of the flow. It reports
+// false when there are more than a cut can have.
 func (f *flow) passing(i int, v *graph.Value) ([]*graph.Value, bool) {
-	const most = 2
 	anc := f.units[i].anc
 	var pass []*graph.Value
 	anc.down(func(j int) bool {
 		u := &f.units[j]
-		if u.seed {
-			return true
-		}
-		for k, o := range u.outs {
-			if o == v {
-				continue
-			}
-			if slices.ContainsFunc(u.next[k], func(n int) bool { return !anc.has(n) }) {
+		for k, o := range slices.Backward(u.outs) {
+			if o != v && slices.ContainsFunc(u.next[k], func(n int) bool { return !anc.has(n) }) {
 				pass = append(pass, o)
 			}
 		}
-		return len(pass) <= most
+		return len(pass) <= maxBeside+1
 	})
-	return pass, len(pass) <= most
+	slices.Reverse(pass)
+	return pass, len(pass) <= maxBeside+1
 }
 
 // paired reports whether v is a norm of the sum w: fused skip-norms hand both to the next layer.
@@ -92,41 +78,37 @@ func (f *flow) paired(v, w *graph.Value) bool {
 	return v.Producer != nil && v.Producer == w.Producer && isNormOp(v.Producer)
 }
 
-// chain is a row of cuts, each an ancestor of the next, with the same x.
+// chain is a row of cuts, each an ancestor of the next, with the same values beside them.
 type chain struct {
-	cuts []*cut
-	x    *graph.Value
+	cuts   []*cut
+	beside []*graph.Value
 }
 
-// chains sorts the cuts into chains. A chain with an x starts with the trunk cuts that it grows out of: the first layer of a
-// decoder has not seen the encoder yet, the class token not the patches.
+// chains sorts the cuts into chains. A chain with values beside it starts with the cuts that it grows out of: the first layer of
+// a decoder has not seen the encoder yet, the class token not the patches.
 func (f *flow) chains(all []*cut) []*chain {
 	var out []*chain
-	byX := map[*graph.Value][]*chain{}
 	for _, c := range all {
 		var on *chain
-		for _, ch := range byX[c.x] {
+		for _, ch := range out {
 			last := ch.cuts[len(ch.cuts)-1]
-			if last.unit != c.unit && f.units[c.unit].anc.has(last.unit) && (on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
+			if slices.Equal(ch.beside, c.beside) && last.unit != c.unit && f.units[c.unit].anc.has(last.unit) &&
+				(on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
 				on = ch
 			}
 		}
 		if on == nil {
-			on = &chain{x: c.x}
-			byX[c.x] = append(byX[c.x], on)
+			on = &chain{beside: c.beside}
 			out = append(out, on)
 		}
 		on.cuts = append(on.cuts, c)
 	}
-	trunk := slices.DeleteFunc(slices.Clone(all), func(c *cut) bool { return c.x != nil })
 	for _, ch := range out {
-		if ch.x == nil {
+		if len(ch.beside) == 0 {
 			continue
 		}
-		x := f.unit[ch.x]
-		for i := len(trunk) - 1; i >= 0; i-- {
-			t, first := trunk[i], ch.cuts[0]
-			if t.unit != first.unit && t.unit != x && f.units[first.unit].anc.has(t.unit) && !f.units[x].anc.has(t.unit) {
+		for _, t := range slices.Backward(all) {
+			if f.growsInto(t, ch) {
 				ch.cuts = slices.Insert(ch.cuts, 0, t)
 			}
 		}
@@ -134,19 +116,33 @@ func (f *flow) chains(all []*cut) []*chain {
 	return out
 }
 
-// segment lists the units between two cuts of a chain.
-func (f *flow) segment(from, to *cut, x *graph.Value) []int {
-	set := slices.Clone(f.units[to.unit].anc)
-	drop := func(u int) {
-		for i, w := range f.units[u].anc {
-			set[i] &^= w
+// growsInto reports whether a chain goes on where cut t is: t comes before its first cut, and before some values beside it are
+// read.
+func (f *flow) growsInto(t *cut, ch *chain) bool {
+	first := ch.cuts[0]
+	if len(t.beside) >= len(ch.beside) || t.unit == first.unit || !f.units[first.unit].anc.has(t.unit) {
+		return false
+	}
+	for _, v := range t.beside {
+		if !slices.Contains(ch.beside, v) {
+			return false
 		}
 	}
-	for _, v := range from.vals {
-		drop(f.unit[v])
+	for _, v := range ch.beside {
+		if f.units[f.unit[v]].anc.has(t.unit) {
+			return false
+		}
 	}
-	if x != nil {
-		drop(f.unit[x])
+	return true
+}
+
+// segment lists the units between two cuts of a chain.
+func (f *flow) segment(from, to *cut, beside []*graph.Value) []int {
+	set := slices.Clone(f.units[to.unit].anc)
+	for _, v := range slices.Concat(from.vals, beside) {
+		for i, w := range f.units[f.unit[v]].anc {
+			set[i] &^= w
+		}
 	}
 	var out []int
 	set.each(func(i int) bool { out = append(out, i); return true })

@@ -115,8 +115,8 @@ func (f *flow) stages(covered map[*graph.Node]bool) []*Stage {
 			if i == 0 {
 				continue
 			}
-			units := f.segment(ch.cuts[i-1], c, ch.x)
-			sp.sig = append(sp.sig, s.segment(units, ch.cuts[i-1], ch.x)[c.vals[0]])
+			units := f.segment(ch.cuts[i-1], c, ch.beside)
+			sp.sig = append(sp.sig, s.segment(units, ch.cuts[i-1], ch.beside)[c.vals[0]])
 			sp.size = append(sp.size, len(units))
 		}
 		spans = append(spans, sp)
@@ -143,7 +143,7 @@ func (f *flow) stages(covered map[*graph.Node]bool) []*Stage {
 		for i := best.start; i <= end; i += best.period {
 			bounds = append(bounds, on.cuts[i])
 		}
-		b := f.newBuilder(bounds, on.x)
+		b := f.newBuilder(bounds, on.beside)
 		if b.overlaps(covered) {
 			continue
 		}

@@ -29,9 +29,6 @@ type unit struct {
 	outs []*graph.Value
 	next [][]int // by output: the units that use it
 	anc  bitset  // the units it depends on, itself included
-	// seed marks a learned constant that is the start of a stream (a class token): it counts as a place to cut, but brings no
-	// information that would have to pass a cut.
-	seed bool
 }
 
 // maxUnits bounds the memory of the ancestor sets (maxUnits² bits, 128 MiB). The largest language models have a tenth of it.
@@ -77,7 +74,8 @@ func (f *flow) static(v *graph.Value) bool {
 	return ok
 }
 
-// findLive marks the live values and gives those that could be seeds: they carry d and come from constants alone.
+// findLive marks the live values and gives those that could be the seed of a stream (a class token, a table
+// of queries): they carry d and come from constants alone.
 func (f *flow) findLive() []*graph.Value {
 	fromInput := map[*graph.Value]bool{}
 	for _, v := range f.r.Graph.Inputs {
@@ -160,7 +158,7 @@ func (f *flow) findUnits(toMain map[*graph.Value]bool, seeds []*graph.Value) {
 	}
 	for _, v := range seeds {
 		if f.startsStream(v, toMain) {
-			add(unit{outs: []*graph.Value{v}, seed: true})
+			add(unit{outs: []*graph.Value{v}})
 		}
 	}
 	for _, n := range f.r.Graph.Nodes {

@@ -118,11 +118,11 @@ func (s *signer) node(n *graph.Node, o *graph.Value, of func(*graph.Value) uint6
 	return h
 }
 
-// segment gives the signature of every value of the units, computed from the boundary values of the cut and x.
-func (s *signer) segment(units []int, from *cut, x *graph.Value) map[*graph.Value]uint64 {
-	sigs := make(map[*graph.Value]uint64, len(units)+3)
-	if x != nil {
-		sigs[x] = seed("x")
+// segment gives the signature of every value of the units, computed from the values of the cut and those beside it.
+func (s *signer) segment(units []int, from *cut, beside []*graph.Value) map[*graph.Value]uint64 {
+	sigs := make(map[*graph.Value]uint64, len(units)+4)
+	for i, v := range beside {
+		sigs[v] = mix(seed("beside"), uint64(i))
 	}
 	for i, v := range from.vals {
 		sigs[v] = mix(seed("boundary"), uint64(i))
