@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
 func init() {
@@ -20,6 +21,18 @@ func init() {
 // reduceNode brings the reduced axes together, reduces them in one step and restores the dimensions.
 func reduceNode(c *compiler, s *step, op kernel.ReduceOp, in []*value) ([]*value, error) {
 	v := in[0]
+	if v.dt == onnxio.Bool && (op == kernel.ReduceMax || op == kernel.ReduceMin) {
+		// Any and all: the extremes of zeros and ones.
+		n, err := c.one(s.label, castOp{onnxio.Uint8}, v)
+		if err != nil {
+			return nil, err
+		}
+		out, err := reduceNode(c, s, op, append([]*value{n}, in[1:]...))
+		if err != nil {
+			return nil, err
+		}
+		return c.apply(s.label, castOp{onnxio.Bool}, out[0])
+	}
 	list, err := axesOperand(s, in, 1)
 	if err != nil {
 		return nil, err
