@@ -1,0 +1,271 @@
+package ligo
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/axes"
+	"github.com/ligoonnx/ligoonnx/graph/blocks"
+)
+
+// layerPlan is one layer of the large model.
+type layerPlan struct {
+	blocks.Layer
+	// Weights is the small layer that the weights come from; -1 for none (zeros).
+	Weights int
+	// Inert says that the modules of Stage.Zero are zero in this layer.
+	Inert bool
+	// OpenNorms is how many of the norms on the stream (from the first) have gain 1 and bias 0 here. It is all of them in a layer
+	// that is followed by inert copies of itself: the last copy takes the gain and bias over (LEMON's affine shift).
+	OpenNorms int
+}
+
+// stageLayers is what one stage consists of; nil layers leave it as it is.
+type stageLayers struct{ layers []layerPlan }
+
+func (s stageLayers) plan(from int) StagePlan {
+	p := StagePlan{From: int64(from), To: int64(from)}
+	if s.layers == nil {
+		for i := range from {
+			p.Sources = append(p.Sources, i)
+		}
+		return p
+	}
+	p.To = int64(len(s.layers))
+	inert := false
+	for _, l := range s.layers {
+		p.Sources = append(p.Sources, l.Source)
+		p.Inert = append(p.Inert, l.Inert)
+		inert = inert || l.Inert
+	}
+	if !inert {
+		p.Inert = nil
+	}
+	return p
+}
+
+// arrange fills n layers of a stage by a depth rule.
+func arrange(st *blocks.Stage, n int, rule depthRule) stageLayers {
+	old := len(st.Blocks)
+	if n == old {
+		return stageLayers{}
+	}
+	ls := make([]layerPlan, n)
+	for i := range ls {
+		l := &ls[i]
+		switch rule {
+		case depthStack:
+			l.Source = i % old
+			l.New = i >= old
+		case depthOnTop:
+			l.Source = min(i, old-1)
+			l.New = i >= old
+		case depthLEMON:
+			l.Source, l.New = lemonSource(i, n, old)
+		default:
+			l.Source = i * old / n
+			l.New = i > 0 && ls[i-1].Source == l.Source
+		}
+		l.Weights = l.Source
+		if !l.New {
+			continue
+		}
+		switch rule {
+		case depthInert:
+			l.Inert = true
+		case depthLEMON:
+			// The inner weights come from the layer that follows, so that the copy is no twin of its source.
+			l.Inert, l.Weights = true, min(l.Source+1, old-1)
+		case depthOnTop:
+			l.Inert, l.Weights = true, -1
+		}
+	}
+	open := len(st.Shift)
+	for i := range ls {
+		if !ls[i].Inert || open == 0 {
+			continue
+		}
+		ls[i].OpenNorms = open - 1
+		if p := &ls[i-1]; p.Source == ls[i].Source { // inert layers follow their source
+			p.OpenNorms = open
+		}
+	}
+	return stageLayers{ls}
+}
+
+// lemonSource spreads layers as LEMON does: as long as at most doubling is asked for, the first 2·old-n layers stay single and every
+// later one is followed by an inert layer. Beyond doubling the new layers are spread evenly.
+func lemonSource(i, n, old int) (source int, isNew bool) {
+	single := 2*old - n
+	switch {
+	case single < 0:
+		s := i * old / n
+		return s, i > 0 && (i-1)*old/n == s
+	case i < single:
+		return i, false
+	}
+	return single + (i-single)/2, (i-single)%2 == 1
+}
+
+// stageTargets decides how many layers each stage gets.
+func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Reason) {
+	now := make([]int, len(a.Blocks.Stages))
+	total := 0
+	for i, s := range a.Blocks.Stages {
+		now[i] = len(s.Blocks)
+		total += now[i]
+	}
+	want := slices.Clone(now)
+	asked := t.Layers != 0 || t.Depth != 0
+	factor := t.Depth
+	if t.zero() {
+		factor = 2
+	}
+	switch {
+	case t.replay != nil:
+		if len(t.replay.Layers) != len(want) {
+			return now, []Problem{{Code: CodeUnlike, Text: fmt.Sprintf("the record is of a model with %d runs of layers, this one has %d", len(t.replay.Layers), len(want))}}, nil
+		}
+		for i, n := range t.replay.Layers {
+			want[i] = int(n)
+		}
+	case t.Like != nil:
+		if len(t.Like.Blocks.Stages) != len(want) {
+			return now, []Problem{{Code: CodeUnlike, Text: fmt.Sprintf("the model to be like has %d runs of layers, this one has %d", len(t.Like.Blocks.Stages), len(want))}}, nil
+		}
+		for i, s := range t.Like.Blocks.Stages {
+			want[i] = len(s.Blocks)
+		}
+	case t.Layers != 0:
+		if t.Layers > math.MaxInt32 {
+			return now, []Problem{{Code: CodeShrink, Text: fmt.Sprintf("%d layers are too many", t.Layers)}}, nil
+		}
+		want = spread(now, int(t.Layers))
+	case factor != 0:
+		for i, n := range now {
+			want[i] = int(math.Round(float64(n) * factor))
+		}
+	}
+	for name, n := range t.Axes {
+		var i int
+		if _, err := fmt.Sscanf(name, "layers.%d", &i); err == nil && i >= 0 && i < len(want) {
+			want[i], asked = int(n), true
+		}
+	}
+	if asked && len(now) == 0 {
+		text := "no repeated layers were found"
+		if len(a.Blocks.Notes) > 0 {
+			text += ": " + a.Blocks.Notes[0]
+		}
+		return now, []Problem{{Code: CodeNoLayers, Text: text}}, nil
+	}
+	var problems []Problem
+	var notes []Reason
+	for i, s := range a.Blocks.Stages {
+		if want[i] < now[i] {
+			problems = append(problems, Problem{Code: CodeShrink, Nearest: []int64{int64(total)},
+				Text: fmt.Sprintf("%d layers cannot become %d", now[i], want[i])})
+		}
+		exact := rule == depthInert || rule == depthLEMON
+		if want[i] > now[i] && exact && s.Why != "" {
+			if asked || t.Like != nil || t.replay != nil {
+				problems = append(problems, Problem{Code: CodeNoDepthRule, Text: "new layers cannot be made to pass the stream through: " + s.Why, Nearest: []int64{int64(now[i])}})
+			} else {
+				notes = append(notes, Reason{Code: CodeNoDepthRule, Text: "no new layers: " + s.Why})
+				want[i] = now[i]
+			}
+		}
+	}
+	return want, problems, notes
+}
+
+// spread distributes n layers over stages in proportion to what they have, the remainder to the first.
+func spread(now []int, n int) []int {
+	total := 0
+	for _, k := range now {
+		total += k
+	}
+	out := slices.Clone(now)
+	if total == 0 {
+		return out
+	}
+	left := n
+	for i, k := range now {
+		out[i] = n * k / total
+		left -= out[i]
+	}
+	for i := 0; left > 0; i = (i + 1) % len(out) {
+		out[i]++
+		left--
+	}
+	return out
+}
+
+// slot is the place of a constant of the deepened graph among the layers.
+type slot struct {
+	stage, layer, module int
+}
+
+// deepened is the graph with all its layers at the small widths, and where its constants come from.
+type deepened struct {
+	axes  *axes.Result
+	slots map[*graph.Value]slot // constants of layers, by value of axes.Graph
+	// from gives the atom of the small graph that an atom of the deepened graph is (a copy of).
+	from map[*axes.Atom]*axes.Atom
+}
+
+// trace finds from for atoms that weights carry, and for others by the values that both graphs have.
+func (d *deepened) trace(small *axes.Result, stages []*blocks.Stage, plans []stageLayers) {
+	d.from = map[*axes.Atom]*axes.Atom{}
+	match := func(deep, old []*axes.Expr) {
+		if len(deep) != len(old) {
+			return
+		}
+		for i := range deep {
+			pair(deep[i], old[i], func(a, b *axes.Atom) {
+				if d.from[a] == nil && a.Size == b.Size {
+					d.from[a] = b
+				}
+			})
+		}
+	}
+	for _, w := range d.axes.Weights {
+		old := small.Graph.Value(w.Value.Name)
+		if s, ok := d.slots[w.Value]; ok {
+			source := s.layer
+			if ls := plans[s.stage].layers; ls != nil {
+				source = ls[s.layer].Source
+			}
+			old = stages[s.stage].Modules[s.module].Consts[source]
+		}
+		if old != nil {
+			match(w.Axes, small.Axes(old))
+		}
+	}
+	for _, n := range d.axes.Graph.Nodes {
+		for _, o := range n.Out {
+			if o == nil {
+				continue
+			}
+			if old := small.Graph.Value(o.Name); old != nil {
+				match(d.axes.Axes(o), small.Axes(old))
+			}
+		}
+	}
+}
+
+// pair walks two expressions of the same structure.
+func pair(a, b *axes.Expr, f func(a, b *axes.Atom)) {
+	if a.Kind != b.Kind || len(a.Args) != len(b.Args) {
+		return
+	}
+	if a.Kind == axes.Leaf {
+		f(a.Atom, b.Atom)
+		return
+	}
+	for i := range a.Args {
+		pair(a.Args[i], b.Args[i], f)
+	}
+}

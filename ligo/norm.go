@@ -1,0 +1,81 @@
+package ligo
+
+import (
+	"math"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/axes"
+)
+
+// normSite is what growth does to one norm: gain and bias are multiplied by gain and bias beyond being copied, epsilon by eps.
+type normSite struct {
+	norm            *axes.Norm
+	gain, bias, eps float64
+	// tie is the rule of an embedding that the norm's output is multiplied with: each output is divided by the number of its copies
+	// there. Nil for none.
+	tie *rule
+}
+
+func (s *normSite) scaled() bool { return s.gain != 1 || s.bias != 1 || s.tie != nil }
+
+// sites works out the norms. With x* = c·[x; …; x; residue] the statistics are c²·s times the old ones; gain √s·c gives c times the
+// old output, which is what the readers of a gauged axis expect.
+func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {
+	var out []*normSite
+	for _, n := range u.r.Norms {
+		s, c, grows := 1.0, 1.0, false
+		n.Axis.Atoms(func(a *axes.Atom) {
+			r := rules[a]
+			s *= r.s
+			c *= r.gauge
+			grows = grows || r.grows()
+		})
+		site := &normSite{norm: n, gain: 1, bias: 1, eps: 1}
+		out = append(out, site)
+		if !grows && c == 1 || n.Kind == axes.BatchNorm {
+			continue
+		}
+		if u.width == widthPad || u.width == widthScratch {
+			continue
+		}
+		site.gain, site.bias, site.eps = math.Sqrt(s)*c, c, s*c*c
+		if site.gain != 1 && n.Gain == nil {
+			u.because(CodeNormWithoutGain, n, "the norm of %s has no gain to take the factor %.4g", n.Axis, site.gain)
+		}
+		if site.eps != 1 && n.EpsConst == nil && n.EpsNode == nil && n.Eps != 0 {
+			u.because(CodeEpsilon, n, "the epsilon %g of the norm of %s cannot be edited", n.Eps, n.Axis)
+		}
+		u.postNorm(n, rules)
+	}
+	return out
+}
+
+// postNorm judges a norm on the stream. Its output γ∘x̂ + β is the stream from here on, and the residue of the stream must hold its
+// mean. With a constant gain that mean is mean(β), a constant, which the residue's bias can be; otherwise it varies with x̂.
+func (u *ruler) postNorm(n *axes.Norm, rules map[*axes.Atom]*rule) {
+	if !n.Post || n.Kind != axes.LayerNorm || n.Axis.Kind != axes.Leaf {
+		return
+	}
+	r := rules[n.Axis.Atom]
+	if r.form != formMean || constant(n.Gain) {
+		return
+	}
+	u.because(CodePostNormWidth, n, "%s grows from %d to %d, no whole multiple, and this norm with a gain that varies is on the residual stream", n.Axis, r.n1, r.n2)
+}
+
+// constant reports whether all elements of a (small) constant are equal; a missing gain is constant.
+func constant(v *graph.Value) bool {
+	if v == nil {
+		return true
+	}
+	x, err := v.Const.Float64s()
+	if err != nil {
+		return false
+	}
+	for _, e := range x {
+		if e != x[0] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,164 @@
+package ligo
+
+import (
+	"context"
+
+	"github.com/ligoonnx/ligoonnx/ligo/linmap"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+// AxisMaps are the matrices of one axis of size n1 that grows to n2. Which of them a slot (an axis of a weight) takes follows from
+// what the weight does there.
+type AxisMaps struct {
+	// R (n2 x n1) expands an axis that a weight produces.
+	R linmap.Matrix
+	// L (n1 x n2) contracts an axis that a weight reads; L·R = I.
+	L linmap.Matrix
+	// F is L for weights that read normalised values, which are zero in the residue: there its columns are free.
+	F linmap.Matrix
+	// M (n2 x n1) copies what multiplies along the axis: gains and tables.
+	M linmap.Matrix
+	// Z (n2 x n1) is M with zeros in the residue: the bias of a norm, and what a norm gives.
+	Z linmap.Matrix
+}
+
+// Operator is a point of the family (R, L, w, N): everything that turns the small weights into the large ones.
+type Operator struct {
+	Method Method
+	Seed   uint64
+	// Axes holds the matrices of every axis that grows, by the axis's name.
+	Axes map[string]AxisMaps
+	// Blends holds w for every module of the stages whose layers change, by the module's key: row i are the weights with which the
+	// small layers make layer i.
+	Blends map[string][][]float64
+	// Free holds N: what is added to a grown tensor, by the tensor's name in the deepened graph.
+	Free map[string]*onnxio.Tensor
+	// Dropped names the constants whose small tensor is not used: W = 0, as for all of a model from scratch.
+	Dropped map[string]bool
+}
+
+// Operator makes the point of the plan's method. Nothing is computed from weights before they are written.
+func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
+	op := &Operator{Method: p.Method, Seed: p.Seed, Axes: map[string]AxisMaps{}, Blends: map[string][][]float64{}, Free: map[string]*onnxio.Tensor{}, Dropped: map[string]bool{}}
+	for _, a := range p.deep.Atoms {
+		if r := p.rules[a]; !r.trivial() {
+			op.Axes[a.Name] = p.axisMaps(r)
+		}
+	}
+	p.blends(op)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := p.free(op); err != nil {
+		return nil, err
+	}
+	return op, nil
+}
+
+// axisMaps are the matrices of a rule.
+func (p *Plan) axisMaps(r *rule) AxisMaps {
+	if r.form == formKeep {
+		one := linmap.Identity(r.n1)
+		return AxisMaps{R: linmap.Scaled(one, r.gauge), L: linmap.Scaled(one, 1/r.gauge), F: linmap.Scaled(one, 1/r.gauge), M: one, Z: one}
+	}
+	var m AxisMaps
+	cut := append([]int(nil), r.index...)
+	for i := r.kept; i < r.n2; i++ {
+		cut[i] = -1
+	}
+	m.M = linmap.Copy(r.index, nil, r.n1)
+	m.Z = linmap.Copy(cut, nil, r.n1)
+	switch {
+	case r.form == formMean && r.residue() > 0:
+		// Rows 0…n1-1 of the average expansion to one more are the units, row n1 is their mean.
+		rows := append([]int(nil), r.index...)
+		for i := r.kept; i < r.n2; i++ {
+			rows[i] = r.n1
+		}
+		m.R = linmap.Mul(linmap.Copy(rows, nil, r.n1+1), linmap.Average(r.n1+1, r.n1))
+	default:
+		m.R = m.Z
+	}
+	w := p.splits(r)
+	m.F = linmap.Split(r.index, w, r.n1)
+	m.L = linmap.Split(cut, w, r.n1)
+	if r.gauge != 1 {
+		m.R, m.L, m.F = linmap.Scaled(m.R, r.gauge), linmap.Scaled(m.L, 1/r.gauge), linmap.Scaled(m.F, 1/r.gauge)
+	}
+	return m
+}
+
+// splits are the weights with which readers take the copies of a unit: they sum to 1 over the copies of each. Equal weights would
+// give the copies equal gradients for ever; unequal ones let them part. The weights of the residue are free.
+func (p *Plan) splits(r *rule) []float64 {
+	width, _ := p.Method.rules()
+	rng := newRand(p.Seed, "splits", r.atom.Name)
+	w := make([]float64, r.n2)
+	sum, count := make([]float64, r.n1), make([]float64, r.n1)
+	for i := range r.n2 {
+		switch width {
+		case widthExact:
+			w[i] = 0.35 + 0.3*rng.Float64()
+		case widthAverage:
+			w[i] = 1 + 0.5*rng.NormFloat64()
+		default:
+			w[i] = 1
+		}
+		if i < r.kept {
+			sum[r.index[i]] += w[i]
+			count[r.index[i]]++
+		}
+	}
+	for i := range r.kept {
+		j := r.index[i]
+		if width == widthAverage {
+			w[i] = (1 + w[i] - sum[j]/count[j]) / count[j] // a random draw, projected on the condition
+		} else {
+			w[i] /= sum[j]
+		}
+	}
+	if width != widthExact && width != widthAverage {
+		for i := r.kept; i < r.n2; i++ {
+			w[i] = 0
+		}
+	}
+	return w
+}
+
+// blends are the depth blends of the plan's layers.
+func (p *Plan) blends(op *Operator) {
+	for s, ls := range p.layers {
+		if ls.layers == nil {
+			continue
+		}
+		st := p.small.Blocks.Stages[s]
+		zero := map[int]bool{}
+		for i, m := range st.Modules {
+			for _, z := range st.Zero {
+				if z == m {
+					zero[i] = true
+				}
+			}
+		}
+		for i, m := range st.Modules {
+			gain, bias := shiftIndex(st, m)
+			rows := make([][]float64, len(ls.layers))
+			for l, lp := range ls.layers {
+				rows[l] = make([]float64, len(st.Blocks))
+				from := lp.Weights
+				switch {
+				case lp.Inert && zero[i]:
+					from = -1
+				case gain >= 0 && gain < lp.OpenNorms, bias >= 0 && bias < lp.OpenNorms:
+					from = -1 // a gain of 1 is in N
+				case lp.Inert && (gain >= 0 || bias >= 0 || inTrail(st, m)) && from >= 0:
+					from = lp.Source // norms of the stream are taken over from the layer in front
+				}
+				if from >= 0 {
+					rows[l][from] = 1
+				}
+			}
+			op.Blends[moduleKey(s, st, i)] = rows
+		}
+	}
+}
