@@ -31,6 +31,10 @@ type Stage struct {
 	// Trail lists the norms at the end of a block whose output only the next block's branch reads (fused skip-norms hand on the
 	// sum and its norm). They belong to what follows: an inert block takes gain and bias from the layer before it.
 	Trail []StreamNorm
+	// Late lists the modules after the last norm on the stream, for blocks that go on after it, and LateZero those of them which,
+	// set to zero, silence that part. Where the last norm of the layer before an inert layer comes to act in the inert layer
+	// (Shift), what follows it moves along: the inert layer takes the Late modules of the layer before it, which is silenced there.
+	Late, LateZero []*Module
 	// Why says why the stage cannot be deepened without changing the function; empty when it can.
 	Why string
 

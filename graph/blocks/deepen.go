@@ -118,6 +118,16 @@ func newDeepener(g *graph.Graph) *deepener {
 func (d *deepener) stage(st *Stage, ls []Layer) ([][]*graph.Value, error) {
 	last := len(st.Blocks) - 1
 	end, tail := d.value[st.Blocks[last].Out[0]], d.readers(st, last)
+	readers := make([][]graph.Use, last) // before there are new layers, which read the stream where it is right
+	for i := range readers {
+		readers[i] = d.readers(st, i)
+	}
+	// What else reads the stream after the blocks lo..hi-1, which go away, reads it where they were.
+	bypass := func(lo, hi int, cur *graph.Value) {
+		for i := lo; i < hi; i++ {
+			d.rewire(readers[i], d.value[st.Blocks[i].Out[0]], cur)
+		}
+	}
 	cur := make([]*graph.Value, len(st.Blocks[0].In))
 	for i, v := range st.Blocks[0].In {
 		if cur[i] = d.value[v]; cur[i] == nil {
@@ -142,7 +152,7 @@ func (d *deepener) stage(st *Stage, ls []Layer) ([][]*graph.Value, error) {
 			of = c.value
 			next, err = c.ends(width)
 		} else {
-			d.bypass(st, kept, l.Source, cur[0])
+			bypass(kept, l.Source, cur[0])
 			kept = l.Source + 1
 			d.enter(st.Blocks[l.Source], cur)
 			next, err = d.ends(st, l.Source, width)
@@ -156,9 +166,10 @@ func (d *deepener) stage(st *Stage, ls []Layer) ([][]*graph.Value, error) {
 		}
 		consts, cur = append(consts, row), next
 	}
-	d.bypass(st, kept, last, cur[0])
+	bypass(kept, last, cur[0])
 	if cur[0] != end {
 		d.rewire(tail, end, cur[0])
+		d.value[st.Blocks[last].Out[0]] = cur[0] // for the new layers of later stages
 		if d.to.IsOutput(end) && !slices.Contains(st.Blocks[last].Outputs, st.Blocks[last].Out[0]) {
 			d.moveOutput(end, cur[0])
 		}
@@ -167,25 +178,18 @@ func (d *deepener) stage(st *Stage, ls []Layer) ([][]*graph.Value, error) {
 	return consts, nil
 }
 
-// bypass lets what else reads the stream after the blocks lo..hi-1, which go away, read it where they were.
-func (d *deepener) bypass(st *Stage, lo, hi int, cur *graph.Value) {
-	for i := lo; i < hi; i++ {
-		d.rewire(d.readers(st, i), d.value[st.Blocks[i].Out[0]], cur)
-	}
-}
-
 // readers lists the operands outside the stage that read the stream after block i.
 func (d *deepener) readers(st *Stage, i int) []graph.Use {
 	inside := map[*graph.Node]bool{}
 	for _, bl := range st.Blocks {
 		for _, n := range bl.Nodes {
-			inside[n] = true
+			inside[d.node[n]] = true
 		}
 	}
 	var out []graph.Use
-	for _, u := range st.Blocks[i].Out[0].Uses {
+	for _, u := range d.value[st.Blocks[i].Out[0]].Uses {
 		if !inside[u.Node] && u.Index >= 0 {
-			out = append(out, graph.Use{Node: d.node[u.Node], Index: u.Index})
+			out = append(out, u)
 		}
 	}
 	return out

@@ -27,7 +27,7 @@ func find(r *axes.Result) (*Structure, error) {
 	}
 	pos := positions(r.Graph)
 	slices.SortStableFunc(s.Stages, func(a, b *Stage) int {
-		return cmp.Compare(pos[a.Blocks[0].Nodes[0]], pos[b.Blocks[0].Nodes[0]])
+		return cmp.Compare(pos[a.Blocks[0].Out[0].Producer], pos[b.Blocks[0].Out[0].Producer])
 	})
 	for i, st := range s.Stages {
 		if st.Why != "" {

@@ -10,16 +10,16 @@ import (
 
 // trail is the way of the stream through a block, from its end back to its start.
 type trail struct {
-	branches []*graph.Value // what is added to the stream
-	norms    []*axes.Norm   // norms that the stream passes, the last first
-	last     bool           // the stream leaves the block through norms[0], with nothing added after it
+	norms  []*axes.Norm   // that the stream passes, the last first
+	before []*graph.Value // what is added to the stream before the last norm, or at all where there is none
+	after  []*graph.Value // what is added after it
 }
 
 // inert finds out which constants silence a block.
 //
 // Pre-norm: every branch is added to a stream that nothing else touches; a block whose branches end in zeros passes it on.
 // Post-norm: the stream goes through norms, and norm after norm is one norm when the first has gain 1 and bias 0. Anything else on
-// the stream (a scale, a norm in the middle of the block) changes it whatever the branches give.
+// the stream (a scale) changes it whatever the branches give.
 func (b *builder) inert(st *Stage) {
 	first := b.blocks[0]
 	end := first.Out[0]
@@ -39,35 +39,72 @@ func (b *builder) inert(st *Stage) {
 		st.Why = why
 		return
 	}
-	var zero []*graph.Value
-	for _, v := range way.branches {
-		consts, why := in.silence(v)
-		if why != "" {
-			st.Why = why
-			return
-		}
-		zero = append(zero, consts...)
+	if st.Zero, st.Why = in.silent(way.before); st.Why != "" {
+		return
+	}
+	if st.LateZero, st.Why = in.silent(way.after); st.Why != "" {
+		st.Zero = nil
+		return
+	}
+	if n := uncopyable(b.blocks); n != nil {
+		st.Why = fmt.Sprintf("node %s reads values of its layer in a sub-graph, which cannot be copied", n)
+		st.Zero, st.LateZero = nil, nil
+		return
+	}
+	st.PostNorm = len(way.norms) > 0
+	for _, n := range slices.Backward(way.norms) {
+		st.Shift = append(st.Shift, b.streamNorm(n))
+	}
+	if len(way.after) > 0 && st.PostNorm {
+		st.Late = b.late(way.norms[0].Out)
+	}
+}
+
+// silent lists the modules which, set to zero, make all the branches of a block zero.
+func (in *inertia) silent(branches []*graph.Value) ([]*Module, string) {
+	consts, why := in.all(branches...)
+	if why != "" {
+		return nil, why
 	}
 	var mods []*Module
-	for _, c := range zero {
-		m := b.module[c]
+	for _, c := range consts {
+		m := in.b.module[c]
 		if m == nil {
-			st.Why = fmt.Sprintf("constant %q ends a residual branch, but the other layers have nothing that corresponds to it", c.Name)
-			return
+			return nil, fmt.Sprintf("constant %q ends a residual branch, but the other layers have nothing that corresponds to it", c.Name)
 		}
 		if !slices.Contains(mods, m) {
 			mods = append(mods, m)
 		}
 	}
-	if n := uncopyable(b.blocks); n != nil {
-		st.Why = fmt.Sprintf("node %s reads values of its layer in a sub-graph, which cannot be copied", n)
-		return
+	return mods, ""
+}
+
+// late lists the modules of what the first block computes from v, a value on its stream.
+func (b *builder) late(v *graph.Value) []*Module {
+	from := func(start ...*graph.Value) map[*graph.Node]bool {
+		set := map[*graph.Node]bool{}
+		for _, n := range b.blocks[0].Nodes {
+			if slices.ContainsFunc(n.In, func(w *graph.Value) bool {
+				return w != nil && (slices.Contains(start, w) || set[w.Producer])
+			}) {
+				set[n] = true
+			}
+		}
+		return set
 	}
-	st.Zero = mods
-	st.PostNorm = len(way.norms) > 0
-	for _, n := range slices.Backward(way.norms) {
-		st.Shift = append(st.Shift, b.streamNorm(n))
+	late, onStream := from(v), from(b.blocks[0].In...)
+	for _, n := range slices.Backward(b.blocks[0].Nodes) { // what prepares its weights
+		if !onStream[n] && b.onlyUsedBy(n, late) {
+			late[n] = true
+		}
 	}
+	var mods []*Module
+	for _, m := range b.modules {
+		if late[m.Consts[0].Uses[0].Node] {
+			mods = append(mods, m)
+		}
+	}
+	return mods
 }
 
 func (b *builder) streamNorm(n *axes.Norm) StreamNorm {
@@ -99,11 +136,8 @@ func (in *inertia) check(way *trail) string {
 	if in.stop != nil {
 		where = fmt.Sprintf(" (node %s)", in.stop)
 	}
-	switch {
-	case way == nil:
+	if way == nil {
 		return "the residual stream is more than sums and norms" + where + ", so no weights make a layer leave it as it is"
-	case len(way.norms) > 0 && !way.last:
-		return fmt.Sprintf("a norm in the middle of the layer is on the residual stream (node %s), so a silent layer still changes it", way.norms[0].Node)
 	}
 	for _, n := range way.norms {
 		if n.Kind == axes.BatchNorm {
@@ -152,7 +186,7 @@ func (in *inertia) step(v *graph.Value) *trail {
 		if norm == nil {
 			return nil
 		}
-		return &trail{branches: t.branches, norms: append([]*axes.Norm{norm}, t.norms...), last: true}
+		return &trail{norms: append([]*axes.Norm{norm}, t.norms...), before: slices.Concat(t.before, t.after)}
 	}
 	switch {
 	case isView(n):
@@ -175,18 +209,21 @@ func (in *inertia) sum(n *graph.Node) *trail {
 	if way == nil {
 		return nil
 	}
-	out := &trail{branches: slices.Clone(way.branches), norms: way.norms}
+	var added []*graph.Value
 	for _, k := range addends(n) {
 		if k != at {
-			out.branches = append(out.branches, n.In[k])
+			added = append(added, n.In[k])
 		}
 	}
 	if isSkipNorm(n) {
 		if k := skipNormBias(n); k < len(n.In) && n.In[k] != nil {
-			out.branches = append(out.branches, n.In[k])
+			added = append(added, n.In[k])
 		}
 	}
-	return out
+	if len(way.norms) > 0 {
+		return &trail{norms: way.norms, before: way.before, after: slices.Concat(way.after, added)}
+	}
+	return &trail{before: slices.Concat(way.before, added)}
 }
 
 // silence lists constants which, set to zero, make v zero; it says why there are none.
