@@ -216,41 +216,33 @@ type deepened struct {
 	from map[*axes.Atom]*axes.Atom
 }
 
-// trace finds from for atoms that weights carry, and for others by the values that both graphs have.
-func (d *deepened) trace(small *axes.Result, stages []*blocks.Stage, plans []stageLayers) {
+// trace finds from: deep leads from the values of the deepened graph to those that they are copies of.
+func (d *deepened) trace(small *axes.Result, deep *blocks.Deep) {
 	d.from = map[*axes.Atom]*axes.Atom{}
-	match := func(deep, old []*axes.Expr) {
-		if len(deep) != len(old) {
+	visit := func(v *graph.Value) {
+		made := deep.Graph.Value(v.Name)
+		if made == nil || deep.Values[made] == nil {
 			return
 		}
-		for i := range deep {
-			pair(deep[i], old[i], func(a, b *axes.Atom) {
+		es, old := d.axes.Axes(v), small.Axes(deep.Values[made])
+		if len(es) != len(old) {
+			return
+		}
+		for i := range es {
+			pair(es[i], old[i], func(a, b *axes.Atom) {
 				if d.from[a] == nil && a.Size == b.Size {
 					d.from[a] = b
 				}
 			})
 		}
 	}
-	for _, w := range d.axes.Weights {
-		old := small.Graph.Value(w.Value.Name)
-		if s, ok := d.slots[w.Value]; ok {
-			source := s.layer
-			if ls := plans[s.stage].layers; ls != nil {
-				source = ls[s.layer].Source
-			}
-			old = stages[s.stage].Modules[s.module].Consts[source]
-		}
-		if old != nil {
-			match(w.Axes, small.Axes(old))
-		}
+	for _, v := range d.axes.Graph.Consts {
+		visit(v)
 	}
 	for _, n := range d.axes.Graph.Nodes {
 		for _, o := range n.Out {
-			if o == nil {
-				continue
-			}
-			if old := small.Graph.Value(o.Name); old != nil {
-				match(d.axes.Axes(o), small.Axes(old))
+			if o != nil {
+				visit(o)
 			}
 		}
 	}

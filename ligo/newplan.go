@@ -92,6 +92,8 @@ func (p *Plan) deepen(ctx context.Context, layouts [][]blocks.Layer, deeper bool
 			return fmt.Errorf("inferring the graph with its new layers: %w", err)
 		}
 		consts = deep.Consts
+		d.trace(p.small.Axes, deep)
+		p.from = d.from
 	}
 	for s, st := range stages {
 		if consts[s] == nil { // unchanged: the blocks' own
@@ -109,10 +111,6 @@ func (p *Plan) deepen(ctx context.Context, layouts [][]blocks.Layer, deeper bool
 				}
 			}
 		}
-	}
-	if deeper {
-		d.trace(p.small.Axes, stages, p.layers)
-		p.from = d.from
 	}
 	p.deep, p.slots = d.axes, d.slots
 	return nil

@@ -2,6 +2,7 @@ package ligo
 
 import (
 	"context"
+	"slices"
 
 	"github.com/ligoonnx/ligoonnx/ligo/linmap"
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -132,14 +133,6 @@ func (p *Plan) blends(op *Operator) {
 			continue
 		}
 		st := p.small.Blocks.Stages[s]
-		zero := map[int]bool{}
-		for i, m := range st.Modules {
-			for _, z := range st.Zero {
-				if z == m {
-					zero[i] = true
-				}
-			}
-		}
 		for i, m := range st.Modules {
 			gain, bias := shiftIndex(st, m)
 			rows := make([][]float64, len(ls.layers))
@@ -147,12 +140,14 @@ func (p *Plan) blends(op *Operator) {
 				rows[l] = make([]float64, len(st.Blocks))
 				from := lp.Weights
 				switch {
-				case lp.Inert && zero[i]:
+				case lp.Inert && slices.Contains(st.Zero, m):
 					from = -1
 				case gain >= 0 && gain < lp.OpenNorms, bias >= 0 && bias < lp.OpenNorms:
 					from = -1 // a gain of 1 is in N
-				case lp.Inert && (gain >= 0 || bias >= 0 || inTrail(st, m)) && from >= 0:
-					from = lp.Source // norms of the stream are taken over from the layer in front
+				case slices.Contains(st.LateZero, m) && len(st.Shift) > 0 && lp.OpenNorms == len(st.Shift):
+					from = -1 // what follows the last norm moves on with it
+				case lp.Inert && from >= 0 && (gain >= 0 || bias >= 0 || inTrail(st, m) || slices.Contains(st.Late, m)):
+					from = lp.Source // taken over from the layer in front
 				}
 				if from >= 0 {
 					rows[l][from] = 1
