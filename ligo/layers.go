@@ -17,9 +17,14 @@ type layerPlan struct {
 	Weights int
 	// Inert says that the modules of Stage.Zero are zero in this layer.
 	Inert bool
-	// OpenNorms is how many of the norms on the stream (from the first) have gain 1 and bias 0 here. It is all of them in a layer
-	// that is followed by inert copies of itself: the last copy takes the gain and bias over (LEMON's affine shift).
-	OpenNorms int
+	// Yields says that the last norm on the stream has gain 1 and bias 0 here: an inert copy follows that takes gain and bias over
+	// (LEMON's affine shift). In inert layers the other norms on the stream have them too.
+	Yields bool
+}
+
+// plain says that norm i of the n on the stream has gain 1 and bias 0.
+func (l layerPlan) plain(i, n int) bool {
+	return i >= 0 && (i == n-1 && l.Yields || i < n-1 && l.Inert)
 }
 
 // stageLayers is what one stage consists of; nil layers leave it as it is.
@@ -82,14 +87,9 @@ func arrange(st *blocks.Stage, n int, rule depthRule) stageLayers {
 			l.Inert, l.Weights = true, -1
 		}
 	}
-	open := len(st.Shift)
 	for i := range ls {
-		if !ls[i].Inert || open == 0 {
-			continue
-		}
-		ls[i].OpenNorms = open - 1
-		if p := &ls[i-1]; p.Source == ls[i].Source { // inert layers follow their source
-			p.OpenNorms = open
+		if ls[i].Inert && len(st.Shift) > 0 && i > 0 && ls[i-1].Source == ls[i].Source {
+			ls[i-1].Yields = true
 		}
 	}
 	return stageLayers{ls}

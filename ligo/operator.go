@@ -134,6 +134,9 @@ func (p *Plan) blends(op *Operator) {
 		}
 		st := p.small.Blocks.Stages[s]
 		for i, m := range st.Modules {
+			if !m.Consts[0].Const.DType.Growable() {
+				continue // integers and masks are the source's
+			}
 			gain, bias := shiftIndex(st, m)
 			rows := make([][]float64, len(ls.layers))
 			for l, lp := range ls.layers {
@@ -142,9 +145,9 @@ func (p *Plan) blends(op *Operator) {
 				switch {
 				case lp.Inert && slices.Contains(st.Zero, m):
 					from = -1
-				case gain >= 0 && gain < lp.OpenNorms, bias >= 0 && bias < lp.OpenNorms:
+				case lp.plain(gain, len(st.Shift)), lp.plain(bias, len(st.Shift)):
 					from = -1 // a gain of 1 is in N
-				case slices.Contains(st.LateZero, m) && len(st.Shift) > 0 && lp.OpenNorms == len(st.Shift):
+				case lp.Yields && slices.Contains(st.LateZero, m):
 					from = -1 // what follows the last norm moves on with it
 				case lp.Inert && from >= 0 && (gain >= 0 || bias >= 0 || inTrail(st, m) || slices.Contains(st.Late, m)):
 					from = lp.Source // taken over from the layer in front

@@ -282,7 +282,7 @@ func inTrail(st *blocks.Stage, m *blocks.Module) bool {
 // base is a constant at the small width: the blend of the small layers. The recipe tells constants of one origin apart.
 func (p *Plan) base(op *Operator, v *graph.Value) (*onnxio.Tensor, string, error) {
 	s, ok := p.slots[v]
-	if !ok || p.layers[s.stage].layers == nil {
+	if !ok || p.layers[s.stage].layers == nil || !v.Const.DType.Growable() {
 		return v.Const, "", nil
 	}
 	st := p.small.Blocks.Stages[s.stage]
@@ -295,9 +295,6 @@ func (p *Plan) base(op *Operator, v *graph.Value) (*onnxio.Tensor, string, error
 		if w[j] != 0 {
 			fmt.Fprintf(&recipe, "%+g*%s", w[j], c.Origin)
 		}
-	}
-	if !v.Const.DType.Growable() {
-		return v.Const, "", nil // integers and masks: the source's
 	}
 	t, err := linmap.Blend(srcs, w)
 	return t, recipe.String(), err
