@@ -9,7 +9,11 @@ import (
 )
 
 func init() {
-	simple("", "MatMul", 2, 2, func(*step) (operator, error) { return &matmulOp{alpha: 1}, nil })
+	register("", "MatMul", 2, 2, func(c *compiler, s *step, in []*value) ([]*value, error) {
+		a, ta := untransposed(in[0])
+		b, tb := untransposed(in[1])
+		return c.apply(s.label, &matmulOp{alpha: 1, transA: ta, transB: tb}, a, b)
+	})
 	register(microsoft, "FusedMatMul", 2, 2, func(c *compiler, s *step, in []*value) ([]*value, error) {
 		if s.flag("transBatchA", false) || s.flag("transBatchB", false) {
 			return nil, errors.New("transBatchA and transBatchB are not supported")
@@ -18,6 +22,38 @@ func init() {
 		return c.apply(s.label, op, in...)
 	})
 	register("", "Gemm", 2, 3, gemmNode)
+}
+
+// untransposed looks through a Transpose that only swaps the last two dimensions, as it stands before the weights of models exported
+// without constant folding: the product reads the original the other way round, and the copy is never made.
+func untransposed(v *value) (*value, bool) {
+	if v.known != nil || v.from == nil || v.rank() < 2 {
+		return v, false
+	}
+	t, ok := v.from.op.(*transposeOp)
+	if !ok {
+		return v, false
+	}
+	r := v.rank()
+	if t.perm == nil {
+		if r != 2 {
+			return v, false
+		}
+		return v.from.in[0], true
+	}
+	for i, p := range t.perm {
+		want := i
+		switch i {
+		case r - 2:
+			want = r - 1
+		case r - 1:
+			want = r - 2
+		}
+		if p != int64(want) {
+			return v, false
+		}
+	}
+	return v.from.in[0], true
 }
 
 // matmulOp is the product of (stacks of) matrices with numpy's rules for vectors and broadcasting, times alpha. The transpositions

@@ -57,8 +57,9 @@ var (
 		func(x float64) float64 { return 0.5 * x * (1 + erf32(x*(1/math.Sqrt2))) },
 		func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) })
 	GeluTanh = lift(
-		func(x float64) float64 { return 0.5 * x * (1 + tanh32(geluInner(x))) },
-		func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(geluInner(x))) })
+		// 1 + tanh(u) is 2 sigmoid(2u), without the cancellation.
+		func(x float64) float64 { return x * sigmoid32(2*geluInner(x)) },
+		func(x float64) float64 { return x * sigmoid64(2*geluInner(x)) })
 )
 
 // SiLU returns x * sigmoid(alpha x), which is QuickGelu for alpha 1.702 and Swish for 1.
