@@ -94,8 +94,9 @@ func tempPrefix(base string) string {
 }
 
 const (
-	tempSuffix = ".tmp"      // of a temporary model
-	dataSuffix = ".data.tmp" // of its temporary data file
+	tempSuffix    = ".tmp"       // of a temporary model
+	dataSuffix    = ".data.tmp"  // of its temporary data file
+	journalSuffix = ".names.tmp" // of the list of data files that a commit makes or leaves without a model
 )
 
 // tempName is a new name for temporary files of a target, without suffix.
@@ -146,29 +147,36 @@ func sweep(dir, base string) error {
 	if err != nil {
 		return err
 	}
-	prefix := tempPrefix(base)
-	stale := map[string]bool{}
-	for _, e := range entries {
-		if name := e.Name(); strings.HasPrefix(name, prefix) && strings.HasSuffix(name, tempSuffix) && e.Type().IsRegular() {
-			stale[name] = true
-		}
-	}
-	if len(stale) == 0 {
-		return nil
-	}
-	current := externalNames(filepath.Join(dir, base))
 	var errs []error
-	for name := range stale {
-		// A run that died between its two renames has left its model here and its data under the final name.
-		renamed := !strings.HasSuffix(name, dataSuffix) && !stale[strings.TrimSuffix(name, tempSuffix)+dataSuffix]
-		if renamed {
-			for data := range externalNames(filepath.Join(dir, name)) {
-				if ownData(base, data) && !current[data] {
-					errs = append(errs, removeIfThere(filepath.Join(dir, data)))
-				}
-			}
+	for _, e := range entries {
+		name := e.Name()
+		if !strings.HasPrefix(name, tempPrefix(base)) || !strings.HasSuffix(name, tempSuffix) || !e.Type().IsRegular() {
+			continue
 		}
-		errs = append(errs, removeIfThere(filepath.Join(dir, name)))
+		path := filepath.Join(dir, name)
+		if strings.HasSuffix(name, journalSuffix) {
+			errs = append(errs, sweepJournal(dir, base, path))
+		}
+		errs = append(errs, removeIfThere(path))
+	}
+	return errors.Join(errs...)
+}
+
+// sweepJournal finishes or undoes a commit: of the data files that it lists, those go that the model there now does not use.
+func sweepJournal(dir, base, journal string) error {
+	text, err := os.ReadFile(journal)
+	if err != nil {
+		return err
+	}
+	current, err := externalNames(filepath.Join(dir, base))
+	if err != nil {
+		return nil // a model that cannot be read may be using any of them
+	}
+	var errs []error
+	for name := range strings.Lines(string(text)) {
+		if name = strings.TrimSuffix(name, "\n"); ownData(base, name) && !current[name] {
+			errs = append(errs, removeIfThere(filepath.Join(dir, name)))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -180,28 +188,31 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// externalNames lists the external data files that a model refers to; nothing for what is not a readable model.
-func externalNames(path string) map[string]bool {
+// externalNames lists the external data files that a model refers to; none for a model that does not exist.
+func externalNames(path string) (map[string]bool, error) {
 	f, info, err := openRegular(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer f.Close()
 	if info.Size() > maxMessage {
-		return nil
+		return nil, &LimitError{File: path, What: "file size in bytes", Found: info.Size(), Limit: maxMessage}
 	}
 	file, err := contents(f, info.Size())
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer file.close()
 	pb := &onnxpb.ModelProto{}
 	if err := newReader(file, ReadOptions{}).unmarshal(modelMsg, pb); err != nil {
-		return nil
+		return nil, err
 	}
 	names := map[string]bool{}
 	collectExternal(pb.GetGraph(), names)
-	return names
+	return names, nil
 }
 
 func collectExternal(g *onnxpb.GraphProto, names map[string]bool) {

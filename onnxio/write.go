@@ -41,6 +41,7 @@ type Pending struct {
 	model    string // the temporary model file
 	data     string // the temporary data file; empty if there is none
 	dataName string // the name it will have
+	journal  string // the list of data files, while Commit works
 	lock     *fileLock
 	done     bool
 }
@@ -99,8 +100,7 @@ func Create(ctx context.Context, m *Model, path string, o WriteOptions) (_ *Pend
 	return p, nil
 }
 
-// fill writes the temporary files. The data comes first: a temporary model without its temporary data then always means that the
-// data has been renamed already, which is how sweep recognises it.
+// fill writes the temporary files.
 func (p *Pending) fill(ctx context.Context, dir, base string, e *encoded) error {
 	name, err := tempName(dir, base)
 	if err != nil {
@@ -177,26 +177,62 @@ func (p *Pending) Commit() (err error) {
 	if err := checkExisting(p.target, "", p.force); err != nil {
 		return err
 	}
-	dir, base := filepath.Dir(p.target), filepath.Base(p.target)
-	old := externalNames(p.target)
+	dir := filepath.Dir(p.target)
+	names, err := p.writeJournal()
+	if err != nil {
+		return fmt.Errorf("write %s: %w", p.target, err)
+	}
 	if p.data != "" {
 		final := filepath.Join(dir, p.dataName)
 		if err := os.Rename(p.data, final); err != nil {
 			return fmt.Errorf("write %s: %w", p.target, err)
 		}
 		p.data = final // what Abort has to remove from now on
+		// Before the model's rename, or a power cut could keep that one and lose this.
+		if err := syncDir(dir); err != nil {
+			return fmt.Errorf("write %s: %w", p.target, err)
+		}
 	}
 	if err := moveTo(p.model, p.target, p.force); err != nil {
 		return err
 	}
 	p.done = true
 	errs := []error{syncDir(dir)}
-	for name := range old {
-		if ownData(base, name) && name != p.dataName {
+	for _, name := range names {
+		if name != p.dataName {
 			errs = append(errs, removeIfThere(filepath.Join(dir, name)))
 		}
 	}
+	if p.journal != "" {
+		errs = append(errs, removeIfThere(p.journal))
+	}
 	return errors.Join(append(errs, p.lock.release())...)
+}
+
+// writeJournal lists the data files that belong to either model, the old or the new. Whoever finds the list after a crash can tell from
+// the model in place which of them are still wanted.
+func (p *Pending) writeJournal() (names []string, err error) {
+	base := filepath.Base(p.target)
+	old, err := externalNames(p.target)
+	if err != nil {
+		old = nil // not a model, so it has no data
+	}
+	for name := range old {
+		if ownData(base, name) {
+			names = append(names, name)
+		}
+	}
+	if p.data != "" {
+		names = append(names, p.dataName)
+	}
+	if len(names) == 0 {
+		return nil, nil
+	}
+	p.journal = strings.TrimSuffix(p.model, tempSuffix) + journalSuffix
+	return names, writeFile(p.journal, func(f *os.File) error {
+		_, err := f.WriteString(strings.Join(names, "\n") + "\n")
+		return err
+	})
 }
 
 // moveTo renames a file; without force only to a name that does not exist, even if it came into being a moment ago.
@@ -223,7 +259,7 @@ func (p *Pending) Abort() error {
 	}
 	p.done = true
 	var errs []error
-	for _, name := range []string{p.model, p.data} {
+	for _, name := range []string{p.model, p.data, p.journal} {
 		if name != "" {
 			errs = append(errs, removeIfThere(name))
 		}

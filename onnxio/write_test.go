@@ -393,35 +393,57 @@ func TestKilledWhileWriting(t *testing.T) {
 	t.Logf("20 kills, %d of them in the middle of a write", left)
 }
 
-// The moment between the two renames is too short for a random kill: its traces are made by hand.
-func TestKilledBetweenRenames(t *testing.T) {
+// The moments inside Commit are too short for a random kill to find them all: their traces are made by hand.
+func TestKilledInsideCommit(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
 	path := filepath.Join(dir, "m.onnx")
 	for _, old := range []bool{false, true} {
-		if old {
-			if err := Write(ctx, mark(1, 5000), path, WriteOptions{External: ExternalAlways}); err != nil {
+		for steps := range 4 {
+			if old {
+				if err := Write(ctx, mark(1, 5000), path, WriteOptions{External: ExternalAlways}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p, err := Create(ctx, mark(2, 5000), path, WriteOptions{External: ExternalAlways, Force: true})
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		p, err := Create(ctx, mark(2, 5000), path, WriteOptions{External: ExternalAlways, Force: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(os.Rename(p.data, filepath.Join(dir, p.dataName)), p.lock.release()); err != nil {
-			t.Fatal(err)
-		}
-		if old {
-			if b, err := marked(path); b != 1 || err != nil {
-				t.Errorf("the old model: %d, %v", b, err)
+			want := byte(1)
+			if steps > 0 {
+				_, err = p.writeJournal()
+			}
+			if steps > 1 {
+				err = errors.Join(err, os.Rename(p.data, filepath.Join(dir, p.dataName)))
+			}
+			if steps > 2 {
+				err = errors.Join(err, os.Rename(p.model, path))
+				want = 2
+			}
+			if err := errors.Join(err, p.lock.release()); err != nil {
+				t.Fatal(err)
+			}
+			if old || steps > 2 {
+				if b, err := marked(path); b != want || err != nil {
+					t.Errorf("after %d steps: %d, %v", steps, b, err)
+				}
+			}
+			// The next run fails or not; either way it clears up and leaves the model that is in place whole.
+			if err := Write(ctx, &Model{}, path, WriteOptions{Force: true}); err == nil {
+				t.Error("a model without graph was written")
+			}
+			files := strings.Fields(names(t, dir))
+			if wantFiles := map[bool]int{false: 0, true: 2}[old || steps > 2]; len(files) != wantFiles {
+				t.Errorf("after %d steps, old model %v: the next run leaves %s", steps, old, files)
+			}
+			if old || steps > 2 {
+				if b, err := marked(path); b != want || err != nil {
+					t.Errorf("after %d steps and the next run: %d, %v", steps, b, err)
+				}
+			}
+			for _, name := range files {
+				os.Remove(filepath.Join(dir, name))
 			}
 		}
-		if err := Write(ctx, mark(3, 10), path, WriteOptions{Force: true}); err != nil {
-			t.Fatal(err)
-		}
-		if got := names(t, dir); got != "m.onnx" {
-			t.Errorf("after the next run: %s", got)
-		}
-		os.Remove(path)
 	}
 }
 
