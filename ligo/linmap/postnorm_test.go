@@ -60,14 +60,7 @@ func growPost(t testing.TB, n *net, to int) *net {
 
 // firstCopies is the consumer that reads the first copy of each feature.
 func firstCopies(to, from int) Matrix {
-	index := make([]int, to)
-	for i := range index {
-		index[i] = -1
-		if i < from {
-			index[i] = i
-		}
-	}
-	return Split(index, nil, from)
+	return Split(firsts(to, from), nil, from)
 }
 
 // growByMeans is average expansion, which is exact for pre-norm only; bias says what the rest of a norm's bias is.

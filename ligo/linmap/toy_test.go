@@ -95,7 +95,8 @@ type net struct {
 	tokens, pos         weight
 	first, last         *norm // after the embeddings, before the head
 	blocks              []block
-	head                weight // tied: the same as tokens
+	head                weight  // tied: the same as tokens
+	embed, logit        float64 // scales of the embeddings and the logits; 0: none
 }
 
 func (n *net) forward(ids []int) []float64 {
@@ -105,6 +106,9 @@ func (n *net) forward(ids []int) []float64 {
 		x[t] = slices.Clone(n.tokens.x[id*d:][:d])
 		if n.pos.out > 0 {
 			x[t] = plus(x[t], n.pos.x[t*d:][:d])
+		}
+		if n.embed != 0 {
+			scale(x[t], x[t], n.embed)
 		}
 		x[t] = n.first.of(x[t])
 	}
@@ -116,6 +120,9 @@ func (n *net) forward(ids []int) []float64 {
 	var logits []float64
 	for t := range x {
 		logits = append(logits, n.head.mul(n.last.of(x[t]))...)
+	}
+	if n.logit != 0 {
+		scale(logits, logits, n.logit)
 	}
 	return logits
 }
@@ -358,3 +365,115 @@ func (p plan) net(n *net) *net {
 
 // off is how far the outputs of two networks are apart, relative to the largest output of want.
 func off(got, want *net) float64 { return relative(got.forward(ids), want.forward(ids)) }
+
+const exact = 1e-12 // of the largest output
+
+func wantExact(t *testing.T, got, want *net) {
+	t.Helper()
+	if e := off(got, want); !(e < exact) {
+		t.Errorf("off by %g of the largest output", e)
+	}
+}
+
+// wantWrong checks that a rule matters: without it the outputs differ by at least least.
+func wantWrong(t *testing.T, got, want *net, least float64) {
+	t.Helper()
+	if e := off(got, want); !(e > least) {
+		t.Errorf("off by only %g of the largest output, expected at least %g", e, least)
+	}
+}
+
+// shares is random weights for each copy, those of the copies of one source summing to 1; index -1 has none.
+func (y toy) shares(index []int) []float64 {
+	w, sum := make([]float64, len(index)), map[int]float64{}
+	for j, i := range index {
+		if i >= 0 {
+			w[j] = 0.2 + y.Float64()
+			sum[i] += w[j]
+		}
+	}
+	for j, i := range index {
+		if i >= 0 {
+			w[j] /= sum[i]
+		}
+	}
+	return w
+}
+
+// cyclic is 0, 1, …, from-1, 0, 1, …, n long.
+func cyclic(n, from int) []int {
+	index := make([]int, n)
+	for i := range index {
+		index[i] = i % from
+	}
+	return index
+}
+
+// firsts is 0, 1, …, from-1, -1, -1, …, n long.
+func firsts(n, from int) []int {
+	index := make([]int, n)
+	for i := range index {
+		index[i] = -1
+		if i < from {
+			index[i] = i
+		}
+	}
+	return index
+}
+
+// freeColumns is m plus random numbers in its zero columns, as consumers may have where they read zeros.
+func (y toy) freeColumns(m Matrix) Matrix {
+	to, from := m.Dims()
+	data := DenseOf(m)
+	for j := range from {
+		zero := true
+		for i := range to {
+			zero = zero && data[i*from+j] == 0
+		}
+		for i := range to {
+			if zero {
+				data[i*from+j] = y.NormFloat64()
+			}
+		}
+	}
+	return Dense(to, from, data)
+}
+
+// freeRows fills the zero rows of w and b with random numbers, as producers may where nobody reads.
+func (y toy) freeRows(w weight, b []float64) {
+	for i := range w.out {
+		row := w.x[i*w.in:][:w.in]
+		if slices.ContainsFunc(row, func(v float64) bool { return v != 0 }) {
+			continue
+		}
+		copy(row, y.vector(w.in, 0, 1/math.Sqrt(float64(w.in))))
+		if b != nil {
+			b[i] = y.NormFloat64()
+		}
+	}
+}
+
+// orthonormal is a random to x from matrix of orthonormal columns, the first one being first if it is not nil.
+func (y toy) orthonormal(to, from int, first []float64) []float64 {
+	cols := make([][]float64, from)
+	for j := range cols {
+		v := y.vector(to, 0, 1)
+		if j == 0 && first != nil {
+			v = slices.Clone(first)
+		}
+		for range 2 { // Gram-Schmidt, twice is enough
+			for _, u := range cols[:j] {
+				axpy(v, u, -dot(u, v))
+			}
+		}
+		scale(v, v, 1/math.Sqrt(dot(v, v)))
+		cols[j] = v
+	}
+	data := make([]float64, to*from)
+	for j, c := range cols {
+		for i, v := range c {
+			data[i*from+j] = v
+		}
+	}
+	return data
+}
