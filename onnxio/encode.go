@@ -123,22 +123,6 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeTo writes the external data file, with zeros between the tensors.
-func (l *layout) writeTo(w io.Writer) error {
-	pos := int64(0)
-	zeros := make([]byte, largeAlign)
-	for i, d := range l.data {
-		if _, err := w.Write(zeros[:l.at[i]-pos]); err != nil {
-			return err
-		}
-		if err := stream(w, d); err != nil {
-			return err
-		}
-		pos = l.at[i] + d.Len()
-	}
-	return nil
-}
-
 // Encode is the model as bytes, with all tensors inside. It is for small models and tests; Write streams.
 func Encode(m *Model) ([]byte, error) {
 	e, err := encode(m, WriteOptions{External: ExternalNever}, "")
