@@ -5,19 +5,12 @@ import "sync"
 // Blocking of the matrix product. A packed block of A (blockM x blockK) stays in the second-level cache, a packed panel of B
 // (blockK x tileN) in the first.
 const (
-	blockM = 96
+	blockM = 84 // a multiple of every tile's rows
 	blockK = 256
 	blockN = 2048
 	// grainN is how many columns one unit of parallel work has; products with few rows are still cut along the columns.
 	grainN = 256
 )
-
-// tile is a register-blocked product of two packed panels.
-type tile[T Float] struct {
-	m, n int
-	// run computes acc[i*n+j] = sum over p < k of a[p*m+i] * b[p*n+j], p ascending.
-	run func(k int, a, b, acc []T)
-}
 
 // Gemm computes C = alpha * op(A) * op(B) + beta * C for row-major matrices: op(A) is m x k, op(B) is k x n and C is m x n, with
 // row strides lda, ldb and ldc; op transposes where transA or transB is set. With beta 0, C is written without being read.
@@ -35,7 +28,12 @@ func Gemm[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T
 		gemmFlat(threads, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
 		return
 	}
-	g := gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, tile: pickTile[T]()}
+	multiply(pickTile[T](), threads, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+}
+
+// multiply is the blocked product with a given tile.
+func multiply[T Float](t tile[T], threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	g := gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, tile: t}
 	if m*n*k < 1<<17 {
 		threads = 1
 	}

@@ -43,7 +43,7 @@ func naive[T Float](transA, transB bool, m, n, k int, alpha float64, a []T, lda 
 	return out
 }
 
-func testGemm[T Float](t *testing.T, tol float64) {
+func testGemm[T Float](t *testing.T, tiles []tile[T], tol float64) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, d := range [][3]int{{1, 1, 1}, {1, 300, 257}, {2, 513, 3}, {3, 7, 300}, {4, 2, 8}, {5, 9, 11}, {17, 33, 257}, {97, 259, 300}, {256, 256, 256}, {130, 2100, 40}} {
 		m, n, k := d[0], d[1], d[2]
@@ -64,7 +64,7 @@ func testGemm[T Float](t *testing.T, tol float64) {
 					c[0] = T(math.NaN()) // beta 0 must not read C
 				}
 				want := naive(ta, tb, m, n, k, ab[0], a, lda, b, ldb, ab[1], c, ldc)
-				c2 := append([]T(nil), c...)
+				c2, fresh := append([]T(nil), c...), append([]T(nil), c...)
 				Gemm(1, ta, tb, m, n, k, T(ab[0]), a, lda, b, ldb, T(ab[1]), c, ldc)
 				Gemm(2, ta, tb, m, n, k, T(ab[0]), a, lda, b, ldb, T(ab[1]), c2, ldc)
 				for i := range m {
@@ -78,14 +78,26 @@ func testGemm[T Float](t *testing.T, tol float64) {
 						}
 					}
 				}
+				// The blocked path, with every tile and also for shapes that Gemm takes another way.
+				for _, tl := range tiles {
+					c3 := append([]T(nil), fresh...)
+					multiply(tl, 2, ta, tb, m, n, k, T(ab[0]), a, lda, b, ldb, T(ab[1]), c3, ldc)
+					for i := range m {
+						for j := range n {
+							if d := math.Abs(float64(c3[i*ldc+j]) - want[i*n+j]); !(d <= tol*math.Sqrt(float64(k)+1)) {
+								t.Fatalf("%s %v mode %d: [%d,%d] = %g, want %g", tl.name, d, mode, i, j, c3[i*ldc+j], want[i*n+j])
+							}
+						}
+					}
+				}
 			}
 		}
 	}
 }
 
 func TestGemm(t *testing.T) {
-	t.Run("float32", func(t *testing.T) { testGemm[float32](t, 6e-6) })
-	t.Run("float64", func(t *testing.T) { testGemm[float64](t, 1e-14) })
+	t.Run("float32", func(t *testing.T) { testGemm(t, tiles32(), 6e-6) })
+	t.Run("float64", func(t *testing.T) { testGemm(t, tiles64(), 1e-14) })
 }
 
 func BenchmarkGemm(b *testing.B) {

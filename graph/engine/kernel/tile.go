@@ -1,14 +1,33 @@
 package kernel
 
-// maxTile is the largest tile.m * tile.n of any kernel.
-const maxTile = 256
+// maxTile is the largest tile.m * tile.n of any tile.
+const maxTile = 14 * 32
 
-// pickTile returns the register tile for T.
-func pickTile[T Float]() tile[T] {
-	return tile[T]{m: 4, n: 2, run: tile4x2[T]}
+// tile is a register-blocked product of two packed panels.
+type tile[T Float] struct {
+	name string
+	m, n int
+	// run computes acc[i*n+j] = sum over p < k of a[p*m+i] * b[p*n+j], p ascending.
+	run func(k int, a, b, acc []T)
 }
 
-// tile4x2 keeps eight accumulators in registers. Larger tiles spill on amd64, which has fifteen usable scalar registers.
+// The tiles in use, chosen once by what the processor has.
+var (
+	tile32 = tiles32()[0]
+	tile64 = tiles64()[0]
+)
+
+// pickTile returns the tile for T.
+func pickTile[T Float]() tile[T] {
+	var t any = tile32
+	if _, ok := t.(tile[T]); !ok {
+		t = tile64
+	}
+	return t.(tile[T])
+}
+
+// tile4x2 is the portable tile. It keeps eight accumulators in registers; larger tiles spill on amd64, which has fifteen usable
+// scalar registers.
 func tile4x2[T Float](k int, a, b, acc []T) {
 	var c00, c01, c10, c11, c20, c21, c30, c31 T
 	a, b = a[:4*k], b[:2*k]
