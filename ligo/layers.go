@@ -142,6 +142,9 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 		if t.Layers > math.MaxInt32 {
 			return now, []Problem{{Code: CodeShrink, Text: fmt.Sprintf("%d layers are too many", t.Layers)}}, nil
 		}
+		if int(t.Layers) < total {
+			return now, []Problem{{Code: CodeShrink, Nearest: []int64{int64(total)}, Text: fmt.Sprintf("the model has %d layers already, %d are fewer", total, t.Layers)}}, nil
+		}
 		want = spread(now, int(t.Layers))
 	case factor != 0:
 		for i, n := range now {

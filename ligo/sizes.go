@@ -70,9 +70,7 @@ func (ch *chooser) shape() shape {
 	s := sizesOf(ch.r, axes.Sizes{}, nil)
 	sh := shape{hidden: s.Hidden, heads: s.Heads, kv: s.KVHeads, dim: s.HeadDim}
 	sh.merged = s.Heads > 0 && s.HeadDim > 0 && s.Hidden == s.Heads*s.HeadDim
-	if kv := first(ch.r, axes.RoleKVHeads); kv != nil {
-		sh.grouped = true
-	}
+	sh.grouped = first(ch.r, axes.RoleKVHeads) != nil
 	return sh
 }
 
@@ -204,16 +202,19 @@ func (ch *chooser) apply(t Target, now, want shape, out *choice) {
 		}
 		return s.heads / s.kv
 	}
-	inner := map[*axes.Atom]bool{}
+	inner, grouped := map[*axes.Atom]bool{}, map[*axes.Atom]bool{}
 	for _, s := range ch.r.Scores {
 		s.Inner.Atoms(func(a *axes.Atom) { inner[a] = true })
+		if s.Batch != nil && s.Batch.Kind == axes.Product {
+			s.Batch.Atoms(func(a *axes.Atom) { grouped[a] = a.Role == axes.RoleHeads })
+		}
 	}
 	for _, a := range ch.r.Atoms {
 		switch {
 		case inner[a]:
 		case a.Role == axes.RoleHidden:
 			set(a, now.hidden, want.hidden, t.Hidden > 0 && a == ch.r.Hidden)
-		case a.Role == axes.RoleHeads && a.Groups != nil:
+		case a.Role == axes.RoleHeads && (a.Groups != nil || grouped[a]):
 			set(a, group(now), group(want), t.Heads > 0)
 		case a.Role == axes.RoleHeads:
 			set(a, now.heads, want.heads, t.Heads > 0)

@@ -151,20 +151,7 @@ func sizesOf(r *axes.Result, s axes.Sizes, layers []int64) Sizes {
 	if r.Hidden != nil {
 		out.Hidden = s.Of(r.Hidden)
 	}
-	if a := first(r, axes.RoleHeads); a != nil {
-		out.Heads = s.Of(a)
-		if a.Groups != nil {
-			out.KVHeads = s.Of(a.Groups)
-			out.Heads *= out.KVHeads
-		}
-	}
-	if a := first(r, axes.RoleKVHeads); a != nil && out.KVHeads == 0 {
-		out.KVHeads = s.Of(a)
-		out.Heads = max(out.Heads, out.KVHeads)
-	}
-	if out.KVHeads == 0 {
-		out.KVHeads = out.Heads
-	}
+	out.Heads, out.KVHeads = heads(r, s)
 	if e := headDim(r); e != nil {
 		out.HeadDim = s.Eval(e)
 	}
@@ -172,6 +159,27 @@ func sizesOf(r *axes.Result, s axes.Sizes, layers []int64) Sizes {
 		out.FFN = s.Of(a)
 	}
 	return out
+}
+
+// heads counts the query heads and the key/value heads: what the first scores are batched over, or else the first axes of those
+// roles.
+func heads(r *axes.Result, s axes.Sizes) (query, kv int64) {
+	if len(r.Scores) > 0 && r.Scores[0].Batch != nil {
+		query, kv = s.Eval(r.Scores[0].Batch), 0
+		r.Scores[0].Batch.Atoms(func(a *axes.Atom) {
+			if a.Role == axes.RoleKVHeads {
+				kv = s.Of(a)
+			}
+		})
+		if kv == 0 {
+			kv = query
+		}
+		return query, kv
+	}
+	if a := first(r, axes.RoleHeads); a != nil {
+		query = s.Of(a)
+	}
+	return query, query
 }
 
 func first(r *axes.Result, role axes.Role) *axes.Atom {
