@@ -203,6 +203,9 @@ func (n *net) attention(b *block, x [][]float64) [][]float64 {
 }
 
 func gelu(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) }
+func tanhGELU(x float64) float64 {
+	return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+}
 func relu(x float64) float64 { return max(x, 0) }
 func silu(x float64) float64 { return x / (1 + math.Exp(-x)) }
 
