@@ -129,3 +129,26 @@ func RangeOf(t *onnxio.Tensor) (Range, error) {
 	r.RMS = math.Sqrt(r.RMS / n)
 	return r, nil
 }
+
+// Beyond counts the elements of got that are further from want than atol + rtol·|want|, NumPy's rule. NaN equals NaN.
+func Beyond(got, want *onnxio.Tensor, rtol, atol float64) (int64, error) {
+	g, err := got.Float64s()
+	if err != nil {
+		return 0, err
+	}
+	w, err := want.Float64s()
+	if err != nil {
+		return 0, err
+	}
+	if len(g) != len(w) {
+		return 0, fmt.Errorf("%d elements, expected %d", len(g), len(w))
+	}
+	n := int64(0)
+	for i := range w {
+		same := g[i] == w[i] || math.IsNaN(g[i]) && math.IsNaN(w[i])
+		if !same && !(math.Abs(g[i]-w[i]) <= atol+rtol*math.Abs(w[i])) {
+			n++
+		}
+	}
+	return n, nil
+}
