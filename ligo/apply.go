@@ -131,7 +131,7 @@ func (p *Plan) widen(op *Operator, wp *weightPlan, t *onnxio.Tensor, recipe stri
 	changed := false
 	factor := wp.factor
 	for i, e := range wp.axes {
-		m := p.matrix(op, e, wp.slots[i])
+		m := p.matrix(op, e, wp.slots[i], wp.place)
 		if m == nil {
 			continue
 		}
@@ -142,7 +142,7 @@ func (p *Plan) widen(op *Operator, wp *weightPlan, t *onnxio.Tensor, recipe stri
 			continue
 		}
 		maps[i], changed = m, true
-		recipe += fmt.Sprintf(" %d:%v[%s]", i, wp.slots[i], e)
+		recipe += fmt.Sprintf(" %d:%v%s[%s]", i, wp.slots[i], wp.place, e)
 	}
 	if wp.factor != 1 {
 		recipe += fmt.Sprintf(" x%g", wp.factor)
@@ -163,15 +163,7 @@ func (p *Plan) widen(op *Operator, wp *weightPlan, t *onnxio.Tensor, recipe stri
 	return t, recipe, nil
 }
 
-func (p *Plan) weightOf(v *graph.Value) *weightPlan {
-	if p.byValue == nil {
-		p.byValue = make(map[*graph.Value]*weightPlan, len(p.weights))
-		for _, wp := range p.weights {
-			p.byValue[wp.value] = wp
-		}
-	}
-	return p.byValue[v]
-}
+func (p *Plan) weightOf(v *graph.Value) *weightPlan { return p.byValue[v] }
 
 // edit writes the integers, attributes and declared types that state sizes. g is a clone of the deepened graph: values have the same
 // names, nodes the same places.

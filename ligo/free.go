@@ -1,6 +1,8 @@
 package ligo
 
 import (
+	"slices"
+
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/graph/axes"
 	"github.com/ligoonnx/ligoonnx/ligo/linmap"
@@ -23,7 +25,11 @@ func (p *Plan) free(op *Operator) error {
 			p.scratch(op, v, wp)
 			continue
 		}
-		if f := p.unit(op, v); f != nil {
+		f, err := p.unit(op, v)
+		if err != nil {
+			return err
+		}
+		if f != nil {
 			op.Free[v.Name] = f
 			continue
 		}
@@ -31,7 +37,6 @@ func (p *Plan) free(op *Operator) error {
 			continue
 		}
 		var n *onnxio.Tensor
-		var err error
 		switch width {
 		case widthStaged:
 			n, err = p.second(op, wp)
@@ -48,19 +53,25 @@ func (p *Plan) free(op *Operator) error {
 	return nil
 }
 
-// unit is the gain of 1 of a norm in a layer whose blend takes no small gain; nil for anything else.
-func (p *Plan) unit(op *Operator, v *graph.Value) *onnxio.Tensor {
-	s, ok := p.slots[v]
+// unit is what a norm's gain has beyond a grown small gain: all of it, 1, in a layer without weights; the residue's on a stream that
+// GrowPostNorm grows. It is nil for anything else.
+func (p *Plan) unit(op *Operator, v *graph.Value) (*onnxio.Tensor, error) {
 	site := p.norms[v]
-	if !ok || site == nil || site.norm.Gain != v || p.layers[s.stage].layers == nil {
-		return nil
+	if site == nil || site.norm.Gain != v {
+		return nil, nil
 	}
-	for _, w := range op.Blends[moduleKey(s.stage, p.small.Blocks.Stages[s.stage], s.module)][s.layer] {
-		if w != 0 {
-			return nil
+	alone := p.withoutWeights(op, v)
+	switch {
+	case site.rest != nil:
+		x := slices.Clone(site.rest)
+		if !alone {
+			clear(x[:p.rules[site.norm.Axis.Atom].kept])
 		}
+		return onnxio.FromFloats(v.Name, v.Const.DType, p.dims(v), x)
+	case alone:
+		return linmap.Fill(v.Const.DType, p.dims(v), site.gain-site.norm.GainOffset), nil
 	}
-	return linmap.Fill(v.Const.DType, p.dims(v), site.gain-site.norm.GainOffset)
+	return nil, nil
 }
 
 // dims is the shape of a constant of the deepened graph after growth.
@@ -85,7 +96,7 @@ func (p *Plan) second(op *Operator, wp *weightPlan) (*onnxio.Tensor, error) {
 		grows := false
 		e.Atoms(func(a *axes.Atom) { grows = grows || p.rules[a].grows() })
 		if !grows {
-			maps[i] = p.matrix(op, e, wp.slots[i])
+			maps[i] = p.matrix(op, e, wp.slots[i], wp.place)
 			continue
 		}
 		sign := 1.0
@@ -101,7 +112,7 @@ func (p *Plan) second(op *Operator, wp *weightPlan) (*onnxio.Tensor, error) {
 		maps[i] = mapExpr(e, func(a *axes.Atom) linmap.Matrix {
 			r := p.rules[a]
 			if !r.grows() {
-				return p.matrix(op, &axes.Expr{Kind: axes.Leaf, Atom: a, Size: a.Size}, v)
+				return p.matrix(op, &axes.Expr{Kind: axes.Leaf, Atom: a, Size: a.Size}, v, wp.place)
 			}
 			w := make([]float64, r.n2)
 			for i := range w {
@@ -143,7 +154,7 @@ func (p *Plan) next(op *Operator, wp *weightPlan) (*onnxio.Tensor, error) {
 	for i, e := range wp.axes {
 		grows := false
 		e.Atoms(func(a *axes.Atom) { grows = grows || p.rules[a].grows() })
-		maps[i] = p.matrix(op, e, wp.slots[i])
+		maps[i] = p.matrix(op, e, wp.slots[i], wp.place)
 		if !grows || wp.slots[i] == variantL || wp.slots[i] == variantF {
 			continue
 		}

@@ -34,7 +34,8 @@ func (p *Plan) valueMaps(op *Operator, v *graph.Value) []linmap.Matrix {
 	maps := make([]linmap.Matrix, len(es))
 	any := false
 	for i, e := range es {
-		maps[i] = p.matrix(op, e, p.carried(v, e))
+		carried, place := p.carried(v, e)
+		maps[i] = p.matrix(op, e, carried, place)
 		if maps[i] != nil && linmap.IsIdentity(maps[i]) {
 			maps[i] = nil
 		}
@@ -46,8 +47,9 @@ func (p *Plan) valueMaps(op *Operator, v *graph.Value) []linmap.Matrix {
 	return maps
 }
 
-// carried is the variant in which a value carries an axis: what weights produce comes by R, what a norm gives by Z.
-func (p *Plan) carried(v *graph.Value, e *axes.Expr) variant {
+// carried is the variant in which a value carries an axis: what weights produce comes by R, what a norm gives by Z; and
+// the place on a post-norm stream.
+func (p *Plan) carried(v *graph.Value, e *axes.Expr) (variant, string) {
 	src := behind(v)
 	for _, s := range p.sites {
 		if s.norm.Out != src || s.norm.Kind == axes.BatchNorm || e != s.norm.Axis {
@@ -55,12 +57,17 @@ func (p *Plan) carried(v *graph.Value, e *axes.Expr) variant {
 		}
 		switch {
 		case s.tie != nil:
-			return variantT
+			return variantT, ""
 		case !s.norm.Post && s.norm.Axis.Kind == axes.Leaf && s.gain != 1:
-			return variantZ
+			return variantZ, ""
+		}
+		for _, stream := range p.streams {
+			if i := slices.Index(stream.sites, s); i >= 0 {
+				return variantR, stream.key(i + 1)
+			}
 		}
 	}
-	return variantR
+	return variantR, ""
 }
 
 // interfaceChanges lists the inputs and outputs that change.

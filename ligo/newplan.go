@@ -172,6 +172,9 @@ func (p *Plan) chooseRules() error {
 	}
 	p.ties, p.Notes = ties, append(p.Notes, notes...)
 	p.planWeights(u, p.sites)
+	if err := p.postStreams(); err != nil {
+		return err
+	}
 	p.Reasons = append(p.Reasons, unique(u.reasons)...)
 	p.depthReasons(depth)
 	p.Promise = p.promise(width)

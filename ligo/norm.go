@@ -14,6 +14,8 @@ type normSite struct {
 	// tie is the rule of an embedding that the norm's output is multiplied with: each output is divided by the number of its copies
 	// there. Nil for none.
 	tie *rule
+	// rest is the whole grown gain, without what is copied, of a norm on a stream that GrowPostNorm grows; nil for others.
+	rest []float64
 }
 
 func (s *normSite) scaled() bool { return s.gain != 1 || s.bias != 1 || s.tie != nil }

@@ -27,7 +27,8 @@ type AxisMaps struct {
 type Operator struct {
 	Method Method
 	Seed   uint64
-	// Axes holds the matrices of every axis that grows, by the axis's name.
+	// Axes holds the matrices of every axis that grows, by the axis's name. A residual stream with norms on it may have further
+	// entries NAME@N for what is added before the N-th norm.
 	Axes map[string]AxisMaps
 	// Blends holds w for every module of the stages whose layers change, by the module's key: row i are the weights with which the
 	// small layers make layer i.
@@ -44,6 +45,13 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 	for _, a := range p.deep.Atoms {
 		if r := p.rules[a]; !r.trivial() {
 			op.Axes[a.Name] = p.axisMaps(r)
+		}
+	}
+	for _, s := range p.streams {
+		m := op.Axes[s.rule.atom.Name]
+		for i, r := range s.maps {
+			m.R = r
+			op.Axes[s.key(i)] = m
 		}
 	}
 	p.blends(op)

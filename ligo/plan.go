@@ -85,6 +85,7 @@ type Plan struct {
 	slots   map[*graph.Value]slot
 	from    map[*axes.Atom]*axes.Atom // the small graph's atom; nil when no layer was added
 	ties    []tie
+	streams []*postStream
 	record  Record
 }
 

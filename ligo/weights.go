@@ -35,6 +35,7 @@ type weightPlan struct {
 	norm       *normSite
 	gain, bias bool
 	factor     float64 // on everything
+	place      string  // the axis's key among the operator's, for weights that write to a post-norm stream
 	// fold is a gain on the stream that is multiplied into the axis that is produced, and folded says that this is that gain, which
 	// becomes 1.
 	fold     *graph.Value
@@ -65,7 +66,7 @@ func (p *Plan) planWeights(u *ruler, sites []*normSite) {
 	for _, n := range u.r.Norms {
 		outs[n.Out] = n
 	}
-	byValue := map[*graph.Value]*weightPlan{}
+	p.byValue = map[*graph.Value]*weightPlan{}
 	for _, w := range u.r.Weights {
 		wp := &weightPlan{value: w.Value, axes: w.Axes, factor: 1, norm: p.norms[w.Value], gain: isGain[w.Value], bias: isBias[w.Value]}
 		if f := restored[w]; f != 0 {
@@ -81,10 +82,10 @@ func (p *Plan) planWeights(u *ruler, sites []*normSite) {
 				wp.factor *= wp.norm.bias
 			}
 		}
-		byValue[w.Value] = wp
+		p.byValue[w.Value] = wp
 		p.weights = append(p.weights, wp)
 	}
-	p.fold(u, byValue)
+	p.fold(u, p.byValue)
 }
 
 // slotOf chooses the matrix of one axis of a weight.
@@ -96,6 +97,8 @@ func (p *Plan) slotOf(w *axes.Weight, i int, wp *weightPlan, tied bool, outs map
 		return variantT
 	case wp.gain:
 		return variantM
+	case wp.bias && wp.norm.norm.Post:
+		return variantR // the output is the stream again, whose residue holds the mean
 	case wp.bias:
 		return variantZ
 	case w.Sides[i] == axes.Gain:
@@ -186,10 +189,14 @@ func (p *Plan) foldInto(gain *axes.Weight, a *axes.Atom, plans map[*graph.Value]
 }
 
 // matrix is the map of an expression for one variant: Kronecker products and direct sums of the maps of its atoms. It acts from the
-// small to the large axis, for readers too. Nil means that nothing changes.
-func (p *Plan) matrix(op *Operator, e *axes.Expr, v variant) linmap.Matrix {
+// small to the large axis, for readers too. Nil means that nothing changes. place is where a post-norm stream is written to, if it is.
+func (p *Plan) matrix(op *Operator, e *axes.Expr, v variant, place string) linmap.Matrix {
 	return mapExpr(e, func(a *axes.Atom) linmap.Matrix {
-		m, ok := op.Axes[a.Name]
+		name := a.Name
+		if strings.HasPrefix(place, name+"@") {
+			name = place
+		}
+		m, ok := op.Axes[name]
 		if !ok {
 			return nil
 		}
