@@ -8,6 +8,7 @@ package graph
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
@@ -28,6 +29,8 @@ type Graph struct {
 
 	names map[string]*Value // every value by name
 	nodes map[string]bool   // node names in use
+	// suffix is where the search for a free name begins, by base name.
+	suffix map[string]int
 }
 
 // Value is an edge of the graph.
@@ -107,12 +110,7 @@ func (g *Graph) FreshName(base string) string {
 	if _, taken := g.names[base]; !taken && base != "" {
 		return base
 	}
-	for i := 2; ; i++ {
-		name := fmt.Sprintf("%s_%d", base, i)
-		if _, taken := g.names[name]; !taken {
-			return name
-		}
-	}
+	return g.suffixed(base, func(name string) bool { _, taken := g.names[name]; return taken })
 }
 
 // FreshNodeName is FreshName for nodes; an empty base stays empty, as nodes need no name.
@@ -120,9 +118,19 @@ func (g *Graph) FreshNodeName(base string) string {
 	if base == "" || !g.nodes[base] {
 		return base
 	}
-	for i := 2; ; i++ {
-		name := fmt.Sprintf("%s_%d", base, i)
-		if !g.nodes[name] {
+	return g.suffixed(base, func(name string) bool { return g.nodes[name] })
+}
+
+// suffixed finds the first free name base_2, base_3 … The search goes on where the last one for this base ended, as inlining a
+// function a thousand times asks for the same name a thousand times.
+func (g *Graph) suffixed(base string, taken func(string) bool) string {
+	if g.suffix == nil {
+		g.suffix = map[string]int{}
+	}
+	for i := max(2, g.suffix[base]); ; i++ {
+		name := base + "_" + strconv.Itoa(i)
+		if !taken(name) {
+			g.suffix[base] = i
 			return name
 		}
 	}

@@ -6,8 +6,12 @@ import (
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-// maxInline bounds the nodes that inlining functions may create: functions that call functions grow exponentially.
-const maxInline = 1 << 20
+// maxInline bounds the nodes that inlining functions may create, as functions that call functions grow exponentially; maxDepth
+// bounds how deep they may call each other.
+const (
+	maxInline = 1 << 18
+	maxDepth  = 64
+)
 
 type functionKey struct{ domain, name, overload string }
 
@@ -30,9 +34,10 @@ func (g *Graph) inlineFunctions() error {
 		if len(calls) == 0 {
 			return g.Sort()
 		}
-		if depth > 100 || len(g.Nodes) > maxInline {
+		if depth > maxDepth {
 			return invalid(calls[0].String(), "model-local functions call each other without end")
 		}
+		done := make(map[*Node]bool, len(calls))
 		for _, n := range calls {
 			f := funcs[g.functionKey(n)]
 			for _, o := range f.Opsets {
@@ -49,7 +54,11 @@ func (g *Graph) inlineFunctions() error {
 			if err := g.inlineCall(n, f); err != nil {
 				return err
 			}
+			if done[n] = true; len(g.Nodes) > maxInline {
+				return invalid(n.String(), "inlining the model-local functions makes more than %d nodes", maxInline)
+			}
 		}
+		g.RemoveNodes(done)
 	}
 }
 
@@ -61,6 +70,7 @@ func (g *Graph) functionKey(n *Node) functionKey {
 	return k
 }
 
+// inlineCall appends the body of f for the call n, which keeps its operands until it is removed.
 func (g *Graph) inlineCall(n *Node, f *onnxio.Function) error {
 	if len(n.In) > len(f.Inputs) || len(n.Out) > len(f.Outputs) {
 		return invalid(n.String(), "call with %d inputs and %d outputs of a function with %d and %d", len(n.In), len(n.Out), len(f.Inputs), len(f.Outputs))
@@ -96,7 +106,6 @@ func (g *Graph) inlineCall(n *Node, f *onnxio.Function) error {
 	for i, b := range f.Nodes {
 		body[i] = substitute(b, attrs, absent)
 	}
-	g.RemoveNode(n)
 	return g.link(body, func(name string) *Value { return scope[name] }, scope)
 }
 

@@ -24,9 +24,15 @@ func (b *builder) correspond(s *signer) {
 		w.push(func(bl *Block) []*graph.Value { return bl.Out }, k)
 	}
 	for k := range b.blocks[0].Outputs {
-		if w.push(func(bl *Block) []*graph.Value { return bl.Outputs }, k) {
-			w.name(w.stack[len(w.stack)-1])
+		w.push(func(bl *Block) []*graph.Value { return bl.Outputs }, k)
+		var names []string // the last block may lack one: the state that a final norm follows
+		for _, bl := range b.blocks {
+			if k < len(bl.Outputs) {
+				names = append(names, bl.Outputs[k].Name)
+			}
 		}
+		// The names of the signature count twice: there are few, but people wrote them.
+		b.tuples = append(b.tuples, names, names)
 	}
 	w.run()
 	if len(w.inputs) > 0 {
@@ -55,18 +61,17 @@ type walk struct {
 	inputs [][]*graph.Value
 }
 
-// push adds the k-th value of a list of every block; it reports false where a block has none.
-func (w *walk) push(list func(*Block) []*graph.Value, k int) bool {
+// push adds the k-th value of a list of every block, where each has one.
+func (w *walk) push(list func(*Block) []*graph.Value, k int) {
 	t := make([]*graph.Value, len(w.b.blocks))
 	for i, bl := range w.b.blocks {
 		vs := list(bl)
 		if k >= len(vs) {
-			return false
+			return
 		}
 		t[i] = vs[k]
 	}
 	w.stack = append(w.stack, t)
-	return true
 }
 
 func (w *walk) run() {
@@ -116,7 +121,7 @@ func (w *walk) visit(t []*graph.Value) {
 		if all(func(i int, v *graph.Value) bool { return v.Producer == nil && !slices.Contains(t[:i], v) }) {
 			w.inputs = append(w.inputs, t)
 			w.name(t)
-			w.name(t) // the names of the signature count twice: few, but written by people
+			w.name(t)
 		}
 	default:
 		n := first.Producer

@@ -2,14 +2,10 @@ package blocks
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
 )
-
-func trailingZeros(w uint64) int { return bits.TrailingZeros64(w) }
-func leadingZeros(w uint64) int  { return bits.LeadingZeros64(w) }
 
 // cut is a place where the stream can be cut: everything that the rest of the model takes from what came before is in vals,
 // apart from values beside the stream that several cuts have in common (the encoder's output for a decoder, the patches for a
@@ -84,16 +80,15 @@ type chain struct {
 	beside []*graph.Value
 }
 
-// chains sorts the cuts into chains. A chain with values beside it starts with the cuts that it grows out of: the first layer of
-// a decoder has not seen the encoder yet, the class token not the patches.
+// chains sorts the cuts into chains. A chain with values beside it starts with the cuts that it grows out of and goes on with those
+// that it grows into: the first layer of a decoder has not seen the encoder yet, and after the last one nothing reads it.
 func (f *flow) chains(all []*cut) []*chain {
 	var out []*chain
 	for _, c := range all {
 		var on *chain
 		for _, ch := range out {
 			last := ch.cuts[len(ch.cuts)-1]
-			if slices.Equal(ch.beside, c.beside) && last.unit != c.unit && f.units[c.unit].anc.has(last.unit) &&
-				(on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
+			if slices.Equal(ch.beside, c.beside) && f.follows(c, last) && (on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
 				on = ch
 			}
 		}
@@ -107,33 +102,28 @@ func (f *flow) chains(all []*cut) []*chain {
 		if len(ch.beside) == 0 {
 			continue
 		}
-		for _, t := range slices.Backward(all) {
-			if f.growsInto(t, ch) {
-				ch.cuts = slices.Insert(ch.cuts, 0, t)
+		for _, c := range slices.Backward(all) {
+			if f.follows(ch.cuts[0], c) && f.freer(c, ch) && !slices.ContainsFunc(ch.beside, func(v *graph.Value) bool { return f.depends(v, c.unit) }) {
+				ch.cuts = slices.Insert(ch.cuts, 0, c)
+			}
+		}
+		for _, c := range all {
+			if f.follows(c, ch.cuts[len(ch.cuts)-1]) && f.freer(c, ch) {
+				ch.cuts = append(ch.cuts, c)
 			}
 		}
 	}
 	return out
 }
 
-// growsInto reports whether a chain goes on where cut t is: t comes before its first cut, and before some values beside it are
-// read.
-func (f *flow) growsInto(t *cut, ch *chain) bool {
-	first := ch.cuts[0]
-	if len(t.beside) >= len(ch.beside) || t.unit == first.unit || !f.units[first.unit].anc.has(t.unit) {
-		return false
-	}
-	for _, v := range t.beside {
-		if !slices.Contains(ch.beside, v) {
-			return false
-		}
-	}
-	for _, v := range ch.beside {
-		if f.units[f.unit[v]].anc.has(t.unit) {
-			return false
-		}
-	}
-	return true
+// follows reports whether cut b comes before cut a in a's history.
+func (f *flow) follows(a, b *cut) bool {
+	return a.unit != b.unit && f.units[a.unit].anc.has(b.unit)
+}
+
+// freer reports whether only some of the values beside a chain run beside a cut.
+func (f *flow) freer(c *cut, ch *chain) bool {
+	return len(c.beside) < len(ch.beside) && !slices.ContainsFunc(c.beside, func(v *graph.Value) bool { return !slices.Contains(ch.beside, v) })
 }
 
 // segment lists the units between two cuts of a chain.
@@ -165,10 +155,8 @@ func (f *flow) isSkipSource(c *cut) bool {
 			if u.Index < 0 || len(u.Node.Out) == 0 {
 				continue
 			}
-			if isView(u.Node) {
-				if u.Index == 0 {
-					stack = append(stack, u.Node.Out[0])
-				}
+			if isView(u.Node) && u.Index == 0 || isScaling(u) {
+				stack = append(stack, u.Node.Out[0])
 				continue
 			}
 			for _, k := range addends(u.Node) {

@@ -1,6 +1,8 @@
 package blocks
 
 import (
+	"math/bits"
+
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/graph/axes"
 )
@@ -180,7 +182,7 @@ func (f *flow) startsStream(v *graph.Value, toMain map[*graph.Value]bool) bool {
 	for _, u := range v.Uses {
 		switch u.Node.Op {
 		case "Add", "Concat", "Sum":
-			if toMain[u.Node.Out[0]] {
+			if len(u.Node.Out) > 0 && toMain[u.Node.Out[0]] {
 				return true
 			}
 		}
@@ -237,7 +239,7 @@ func (b bitset) or(c bitset) {
 func (b bitset) each(f func(int) bool) {
 	for i, w := range b {
 		for ; w != 0; w &= w - 1 {
-			if !f(i*64 + trailingZeros(w)) {
+			if !f(i*64 + bits.TrailingZeros64(w)) {
 				return
 			}
 		}
@@ -248,7 +250,7 @@ func (b bitset) each(f func(int) bool) {
 func (b bitset) down(f func(int) bool) {
 	for i := len(b) - 1; i >= 0; i-- {
 		for w := b[i]; w != 0; {
-			k := 63 - leadingZeros(w)
+			k := 63 - bits.LeadingZeros64(w)
 			if !f(i*64 + k) {
 				return
 			}

@@ -228,6 +228,9 @@ func (in *inertia) sum(n *graph.Node) *trail {
 
 // silence lists constants which, set to zero, make v zero; it says why there are none.
 func (in *inertia) silence(v *graph.Value) ([]*graph.Value, string) {
+	if v == nil {
+		return nil, "a residual branch ends in an operand that is left out"
+	}
 	if v.IsConst() {
 		return []*graph.Value{v}, ""
 	}

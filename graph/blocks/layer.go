@@ -111,27 +111,50 @@ func (c *layerCopy) operand(v *graph.Value) *graph.Value {
 // constant copies a constant under the layer's own name. Integers and lone numbers that other layers read as well (shapes, scales,
 // epsilons) keep their origin: as long as they stay equal they are one constant of the file.
 func (c *layerCopy) constant(v *graph.Value) *graph.Value {
-	origin := c.rename(v.Origin)
 	small := v.Const.DType.Integer() || v.Const.NumElements() == 1
-	if small && c.usedElsewhere(v.Origin) {
-		w := c.to.NewConst(c.rename(v.Name), v.Const)
-		w.Type, w.Doc, w.Recipe, w.Origin, w.FromNode = v.Type, v.Doc, v.Recipe, v.Origin, v.FromNode
-		return w
+	shared := small && c.usedElsewhere(v.Origin)
+	name, again := v.Origin, false
+	if !shared {
+		if name, again = c.origin[v.Origin]; !again {
+			name = c.constName(v)
+		}
 	}
-	if o, ok := c.origin[v.Origin]; ok {
-		origin = o
-	} else {
-		origin = c.to.FreshName(origin)
-		c.origin[v.Origin] = origin
+	w := c.to.NewConst(name, v.Const)
+	w.Type, w.Doc, w.Recipe, w.FromNode = v.Type, v.Doc, v.Recipe, v.FromNode
+	switch {
+	case shared:
+		w.Origin = v.Origin
+	case again:
+		w.Origin = name
+	default:
+		c.origin[v.Origin] = w.Name
 	}
-	w := c.to.NewConst(c.rename(v.Name), v.Const)
-	w.Type, w.Doc, w.Recipe, w.Origin = v.Type, v.Doc, v.Recipe, origin
-	if v.FromNode != nil {
+	if v.FromNode != nil && !shared {
 		n := *v.FromNode // its name must be the layer's, too
 		n.Name = c.to.FreshNodeName(c.rename(n.Name))
 		w.FromNode = &n
 	}
 	return w
+}
+
+// constName is the origin of a constant in the new layer. One that the layers share (exporters merge equal tensors) has the number
+// of the first of them.
+func (c *layerCopy) constName(v *graph.Value) string {
+	num := c.st.numbering
+	if _, _, _, ok := num.find(v.Origin, c.source); ok {
+		return num.rename(v.Origin, c.source, c.number)
+	}
+	for _, m := range c.st.Modules {
+		if m.Consts[c.source] != v {
+			continue
+		}
+		for i, w := range m.Consts {
+			if _, _, _, ok := num.find(w.Origin, i); ok {
+				return num.rename(w.Origin, i, c.number)
+			}
+		}
+	}
+	return c.rename(v.Origin)
 }
 
 // usedElsewhere reports whether a node outside the block reads a constant of that origin.

@@ -73,6 +73,9 @@ func findNumbering(tuples [][]string, blocks int) numbering {
 }
 
 func patternOf(t []string) (pattern, bool) {
+	if len(t) < 2 {
+		return pattern{}, false
+	}
 	first := split(t[0])
 	at, step, base := -1, 0, 0
 	for i, s := range t[1:] {

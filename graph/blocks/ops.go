@@ -14,6 +14,15 @@ func isView(n *graph.Node) bool {
 	return false
 }
 
+// isScaling says that the use multiplies the value by a constant: some models weight the stream against the branch.
+func isScaling(u graph.Use) bool {
+	n := u.Node
+	if n.Domain != "" || len(n.In) != 2 || len(n.Out) == 0 || n.Out[0] == nil || (n.Op != "Mul" && n.Op != "Div") {
+		return false
+	}
+	return n.In[1-u.Index].IsConst()
+}
+
 // isSkipNorm says that the operator adds its first two operands (and a bias) before it norms them.
 func isSkipNorm(n *graph.Node) bool {
 	if n.Domain != "com.microsoft" {
@@ -67,6 +76,9 @@ func commutes(n *graph.Node) bool {
 
 // keepsZero says that the operator gives zero where its first operand is zero.
 func keepsZero(n *graph.Node) bool {
+	if len(n.In) == 0 {
+		return false
+	}
 	if isView(n) {
 		return true
 	}

@@ -92,7 +92,7 @@ func (s *signer) node(n *graph.Node, o *graph.Value, of func(*graph.Value) uint6
 	}
 	h := mix(seed(n.Op), seed(n.Domain), uint64(o.OutIndex))
 	switch {
-	case n.Domain == "" && (n.Op == "Reshape" || n.Op == "Expand") && s.f.r.Axes(o) != nil:
+	case n.Domain == "" && (n.Op == "Reshape" || n.Op == "Expand") && len(n.In) > 0 && s.f.r.Axes(o) != nil:
 		return s.sizes(mix(h, of(n.In[0])), o)
 	case commutes(n):
 		sigs := make([]uint64, len(n.In))

@@ -164,6 +164,11 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	if q.rank() == 3 && (op.heads <= 0 || op.kvHeads <= 0) {
 		return nil, errors.New("q_num_heads and kv_num_heads are needed for operands of rank 3")
 	}
+	for _, t := range []*value{q, k, v} {
+		if t.rank() != q.rank() || t.rank() != 3 && t.rank() != 4 {
+			return nil, fmt.Errorf("queries %v, keys %v and values %v do not fit", q.shape, k.shape, v.shape)
+		}
+	}
 	var err error
 	if k, v, err = c.splitHeads(s, k, op.kvHeads, v); err != nil {
 		return nil, err
@@ -171,7 +176,10 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	pastK, pastV := operand(in, 4), operand(in, 5)
 	past := 0
 	if pastK != nil && pastV != nil {
-		past = pastK.shape[max(0, pastK.rank()-2)]
+		if pastK.rank() != 4 {
+			return nil, fmt.Errorf("past of shape %v", pastK.shape)
+		}
+		past = pastK.shape[2]
 		if k, err = c.one(s.label, &concatOp{axis: 2}, pastK, k); err != nil {
 			return nil, err
 		}
@@ -200,6 +208,9 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 		if bias, err = c.maskBias(s, bias, q.dt, math.Inf(-1)); err != nil {
 			return nil, err
 		}
+		if bias.rank() == 0 {
+			return nil, errors.New("a mask of rank 0")
+		}
 		if missing := k.shape[2] - bias.shape[bias.rank()-1]; missing > 0 && bias.shape[bias.rank()-1] != 1 {
 			hi := make([]int, bias.rank())
 			hi[bias.rank()-1] = missing
@@ -219,12 +230,15 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	return []*value{out[0], k, v, out[1]}, nil
 }
 
-// splitHeads brings keys and values of rank 3 into the form [batch, heads, length, size] of a cache.
+// splitHeads brings keys and values of rank 3 into the form [batch, heads, length, size] of a cache; those of rank 4 have it.
 func (c *compiler) splitHeads(s *step, k *value, heads int, v *value) (*value, *value, error) {
 	pair := [2]*value{k, v}
 	for i, t := range pair {
-		if t.rank() != 3 {
+		if t.rank() == 4 {
 			continue
+		}
+		if t.rank() != 3 {
+			return nil, nil, fmt.Errorf("keys or values of shape %v", t.shape)
 		}
 		if heads <= 0 || t.shape[2]%heads != 0 {
 			return nil, nil, fmt.Errorf("%d heads for shape %v", heads, t.shape)

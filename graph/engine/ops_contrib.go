@@ -277,8 +277,11 @@ func (c *compiler) unpack(s *step, qkv *[3]*value, heads int) error {
 			}
 		}
 	}
-	if qkv[1] == nil || qkv[2] == nil || qkv[0].rank() != 3 {
+	if qkv[1] == nil || qkv[2] == nil {
 		return errors.New("keys or values are missing")
+	}
+	if r := [2]int{qkv[1].rank(), qkv[2].rank()}; qkv[0].rank() != 3 || r != [2]int{3, 3} && r != [2]int{4, 4} {
+		return fmt.Errorf("queries %v, keys %v and values %v", qkv[0].shape, qkv[1].shape, qkv[2].shape)
 	}
 	return nil
 }
@@ -302,6 +305,11 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 	q, k, v := in[0], in[1], in[2]
 	if heads <= 0 || kv <= 0 || q.rank() != 3 {
 		return nil, fmt.Errorf("%d heads, %d heads of keys, queries of shape %v", heads, kv, q.shape)
+	}
+	for _, t := range []*value{k, v} {
+		if t != nil && t.rank() != 3 {
+			return nil, fmt.Errorf("keys or values of shape %v", t.shape)
+		}
 	}
 	var err error
 	if k == nil {
@@ -361,7 +369,7 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 			positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
 		}
 		cos, sin := operand(in, 7), operand(in, 8)
-		if cos == nil || sin == nil {
+		if cos == nil || sin == nil || cos.rank() == 0 {
 			return nil, errors.New("do_rotary without angles")
 		}
 		inter := s.flag("rotary_interleaved", false)

@@ -275,7 +275,7 @@ type notOp struct{}
 
 func (notOp) infer(in []*value) ([]spec, error) {
 	if in[0].dt != onnxio.Bool {
-		return nil, errors.New("Not of an operand that is not bool")
+		return nil, fmt.Errorf("operand of type %v", in[0].dt)
 	}
 	return []spec{in[0].spec}, nil
 }

@@ -125,9 +125,8 @@ func concat(c *compiler, s *step, in []*value) ([]*value, error) {
 // concatOp joins tensors along one axis.
 type concatOp struct {
 	axis int64
-	at   []int // offsets along the axis
 	walk []*kernel.Walk
-	step []int
+	step []int // offsets in the output
 }
 
 func (o *concatOp) infer(in []*value) ([]spec, error) {

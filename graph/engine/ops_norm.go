@@ -118,7 +118,7 @@ func (o *layerNormOp) infer(in []*value) ([]spec, error) {
 		return nil, err
 	}
 	o.at = axis
-	if product(v.shape[axis:]) == 0 && v.size() > 0 {
+	if product(v.shape[axis:]) == 0 {
 		return nil, fmt.Errorf("nothing to normalise in shape %v from axis %d", v.shape, axis)
 	}
 	for i, p := range in[1:] {

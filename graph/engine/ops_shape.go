@@ -76,6 +76,9 @@ func dropout(c *compiler, s *step, in []*value) ([]*value, error) {
 			if err != nil {
 				return nil, err
 			}
+			if p.size() != 1 {
+				return nil, fmt.Errorf("a ratio of %d elements", p.size())
+			}
 			r = p.float(0)
 		}
 		if len(v) > 0 && v[0] != 0 && r != 0 {

@@ -145,8 +145,6 @@ func int64s(shape []int, v ...int64) *tensor {
 	return &tensor{spec{onnxio.Int64, shape}, buf[int64](v)}
 }
 
-func scalarBool(v bool) *tensor { return &tensor{spec{onnxio.Bool, nil}, buf[bool]{v}} }
-
 // ints returns the elements of an integer or bool tensor as int64.
 func (t *tensor) ints() ([]int64, error) {
 	switch b := t.buf.(type) {
