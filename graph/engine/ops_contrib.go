@@ -479,6 +479,9 @@ func embedLayerNorm(c *compiler, s *step, in []*value) ([]*value, error) {
 	out := []*value{norm, nil, sum}
 	if s.wants(1) {
 		if m := operand(in, 7); m != nil {
+			if m.rank() != 2 {
+				return nil, fmt.Errorf("a mask of shape %v", m.shape)
+			}
 			out[1], err = c.one(s.label, &reduceOp{op: kernel.ReduceSum, first: 1, last: 1}, m)
 		} else {
 			out[1] = c.fixed(&tensor{spec{onnxio.Int32, []int{ids.shape[0]}}, make(buf[int32], ids.shape[0])})
