@@ -25,6 +25,12 @@ func BenchmarkGrow(b *testing.B) {
 		copies[i], picks[i], split[i] = i%512, r.IntN(512), 0.3+0.4*r.Float64()
 	}
 	dense := Dense(768, 512, gaussian(r, 768*512))
+	y := newToy(1)
+	gains := make([][]float64, 25)
+	for i := range gains {
+		gains[i] = y.vector(512, 1, 0.2)
+	}
+	streams, _ := GrowPostNorm(768, gains)
 	heads := Kron(Copy([]int{0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3}, nil, 8), Identity(64))
 	for _, c := range []struct {
 		name string
@@ -34,6 +40,8 @@ func BenchmarkGrow(b *testing.B) {
 		{"embedding/average", []int64{30522, 512}, []Matrix{nil, average}},
 		{"embedding/copy", []int64{30522, 512}, []Matrix{nil, Copy(copies, nil, 512)}},
 		{"embedding/pad", []int64{30522, 512}, []Matrix{nil, Pad(768, 512)}},
+		{"embedding/postnorm", []int64{30522, 512}, []Matrix{nil, streams[0]}},
+		{"linear/postnorm,split", []int64{512, 512}, []Matrix{streams[1], Copy(copies, split, 512)}},
 		{"embedding/dense", []int64{2048, 512}, []Matrix{nil, dense}},
 		{"linear/copy,copy", []int64{2048, 512}, []Matrix{Copy(grown3072(), nil, 2048), Copy(copies, nil, 512)}},
 		{"linear/pick,pick", []int64{512, 512}, []Matrix{Copy(picks, nil, 512), Copy(picks, nil, 512)}},

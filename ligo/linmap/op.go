@@ -163,21 +163,24 @@ func applyRows[E lane](o *op, row, n int, dst, src []E, inner int) {
 		addProduct(any(dst).([]float64), o.full[row*o.from:], any(src).([]float64), n, o.from, inner, o.from)
 	case byRuns:
 		_ = o.eachRun(row, n, func(r run) error {
-			to := dst[(r.at-row)*inner : (r.at-row+r.n)*inner]
-			switch r.how {
-			case zero:
-				clear(to)
-			case moved:
-				scale(to, src[r.src*inner:][:len(to)], r.w)
-			case picked:
-				pick(to, src, o.m, r.at, r.n, inner)
-			case mixed:
-				col, val := o.m.entries(r.at)
-				mix(to[:inner], src, col, val, inner)
-				repeat(to, inner)
-			}
+			applyRun(o, r, dst[(r.at-row)*inner:(r.at-row+r.n)*inner], src, inner)
 			return nil
 		})
+	}
+}
+
+func applyRun[E lane](o *op, r run, dst, src []E, inner int) {
+	switch r.how {
+	case zero:
+		clear(dst)
+	case moved:
+		scale(dst, src[r.src*inner:][:len(dst)], r.w)
+	case picked:
+		pick(dst, src, o.m, r.at, r.n, inner)
+	case mixed:
+		col, val := o.m.entries(r.at)
+		mix(dst[:inner], src, col, val, inner)
+		repeat(dst, inner)
 	}
 }
 
@@ -249,6 +252,36 @@ func mix[E lane](dst, src []E, col []int32, val []float64, inner int) {
 	}
 }
 
+// applyFour is applyRows of all rows, for inner 1 and four sources: their sums do not wait for each other.
+func applyFour(o *op, dst, src []float64) {
+	n, k := o.to, o.from
+	d0, d1, d2, d3 := dst[:n], dst[n:2*n], dst[2*n:3*n], dst[3*n:4*n]
+	s0, s1, s2, s3 := src[:k], src[k:2*k], src[2*k:3*k], src[3*k:4*k]
+	for _, r := range o.runs {
+		a, b := r.at, r.at+r.n
+		if r.how != mixed {
+			applyRun(o, r, d0[a:b], s0, 1)
+			applyRun(o, r, d1[a:b], s1, 1)
+			applyRun(o, r, d2[a:b], s2, 1)
+			applyRun(o, r, d3[a:b], s3, 1)
+			continue
+		}
+		col, val := o.m.entries(r.at)
+		val = val[:len(col)]
+		var x0, x1, x2, x3 float64
+		for i, c := range col {
+			v := val[i]
+			x0 += float64(v * s0[c])
+			x1 += float64(v * s1[c])
+			x2 += float64(v * s2[c])
+			x3 += float64(v * s3[c])
+		}
+		for i := a; i < b; i++ {
+			d0[i], d1[i], d2[i], d3[i] = x0, x1, x2, x3
+		}
+	}
+}
+
 // axpy is dst += w·src.
 func axpy(dst, src []float64, w float64) {
 	src = src[:len(dst)]
@@ -274,7 +307,14 @@ func apply[E lane](o *op, dst, src []E, outer, inner int, mem *arena[E]) {
 		productTransposed(any(dst).([]float64), any(src).([]float64), o.full, outer, o.to, o.from)
 		return
 	}
-	for i := range outer {
+	i := 0
+	if numbers, ok := any(dst).([]float64); ok && o.kind == byRuns && inner == 1 {
+		from := any(src).([]float64)
+		for ; i+4 <= outer; i += 4 {
+			applyFour(o, numbers[i*o.to:], from[i*o.from:])
+		}
+	}
+	for ; i < outer; i++ {
 		d, s := dst[i*o.to*inner:][:o.to*inner], src[i*o.from*inner:][:o.from*inner]
 		if o.kind != byParts {
 			applyRows(o, 0, o.to, d, s, inner)

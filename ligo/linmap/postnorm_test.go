@@ -93,7 +93,10 @@ func TestPostNormIndivisible(t *testing.T) {
 		t.Run(fmt.Sprintf("%d to %d, %d layers, spread %g, branch %g, outlier %g", c.from, c.to, c.layers, c.spread, c.branch, c.outlier),
 			func(t *testing.T) {
 				var got, zeroBias, meanBias float64
-				const seeds = 3
+				seeds := 3.0
+				if testing.Short() {
+					seeds = 1
+				}
 				for seed := range uint64(seeds) {
 					n := postNet(seed, c.from, c.layers, c.spread, c.branch, c.outlier)
 					e := off(growPost(t, n, c.to), n)
