@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+func init() {
+	register(microsoft, "GroupQueryAttention", 1, 17, groupQueryAttention)
+}
+
+// groupQueryAttention is causal attention with grouped heads, rotation and a cache. The lengths of the sequences must be known.
+func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
+	heads, kv := int(s.int("num_heads", 0)), int(s.int("kv_num_heads", 0))
+	for _, name := range []string{"smooth_softmax", "sliding_window_cache", "kv_cache_bit_width", "qk_output"} {
+		if s.int(name, 0) > 0 {
+			return nil, fmt.Errorf("%s is not supported", name)
+		}
+	}
+	for i := 11; i < len(in); i++ {
+		if in[i] != nil {
+			return nil, fmt.Errorf("operand %d is not supported", i)
+		}
+	}
+	if len(in) < 7 || in[5] == nil || in[6] == nil {
+		return nil, errors.New("seqlens_k or total_sequence_length is missing")
+	}
+	q, k, v := in[0], in[1], in[2]
+	if heads <= 0 || kv <= 0 || q.rank() != 3 {
+		return nil, fmt.Errorf("%d heads, %d heads of keys, queries of shape %v", heads, kv, q.shape)
+	}
+	for _, t := range []*value{k, v} {
+		if t != nil && t.rank() != 3 {
+			return nil, fmt.Errorf("keys or values of shape %v", t.shape)
+		}
+	}
+	var err error
+	if k == nil {
+		size := q.shape[2] / (heads + 2*kv)
+		packed := q
+		at := 0
+		for i, n := range []int{heads, kv, kv} {
+			part, err := c.cut(s.label, packed, 2, at, n*size)
+			if err != nil {
+				return nil, err
+			}
+			switch i {
+			case 0:
+				q = part
+			case 1:
+				k = part
+			default:
+				v = part
+			}
+			at += n * size
+		}
+	}
+	if k == nil || v == nil {
+		return nil, errors.New("keys or values are missing")
+	}
+	lens, err := in[5].ints()
+	if err != nil {
+		return nil, err
+	}
+	total, err := in[6].ints()
+	if err != nil {
+		return nil, err
+	}
+	batch, queries := q.shape[0], q.shape[1]
+	if len(lens) != batch || len(total) != 1 || total[0] < 0 {
+		return nil, fmt.Errorf("%d lengths for %d sequences", len(lens), batch)
+	}
+	op := &attentionOp{heads: heads, kvHeads: kv, scale: s.float("scale", 0), softcap: s.float("softcap", 0), causal: s.flag("causal", true), left: -1, right: -1}
+	if w := s.int("local_window_size", -1); w > 0 {
+		op.left = int(w) - 1
+	}
+	past := make([]int64, batch)
+	for b, l := range lens {
+		op.lengths = append(op.lengths, int(l)+1)
+		if total[0] != int64(queries) { // else this is the first step, and what is short is padded on the right
+			past[b] = max(0, l+1-int64(queries))
+		}
+		op.offsets = append(op.offsets, int(past[b]))
+	}
+	if s.flag("do_rotary", false) {
+		positions := operand(in, 9)
+		if positions == nil {
+			at := make(buf[int64], batch*queries)
+			for i := range at {
+				at[i] = past[i/queries] + int64(i%queries)
+			}
+			positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
+		}
+		cos, sin := operand(in, 7), operand(in, 8)
+		if cos == nil || sin == nil || cos.rank() == 0 {
+			return nil, errors.New("do_rotary without angles")
+		}
+		inter := s.flag("rotary_interleaved", false)
+		if q, err = c.rotate(s, q, positions, cos, sin, heads, 2*cos.shape[cos.rank()-1], inter); err != nil {
+			return nil, err
+		}
+		if k, err = c.rotate(s, k, positions, cos, sin, kv, 2*cos.shape[cos.rank()-1], inter); err != nil {
+			return nil, err
+		}
+	}
+	if k, v, err = c.splitHeads(s, k, kv, v); err != nil {
+		return nil, err
+	}
+	where := c.fixed(int64s([]int{batch}, past...))
+	if k, err = c.appendCache(s, operand(in, 3), k, where, int(total[0])); err != nil {
+		return nil, err
+	}
+	if v, err = c.appendCache(s, operand(in, 4), v, where, int(total[0])); err != nil {
+		return nil, err
+	}
+	bias := operand(in, 10)
+	if bias != nil && bias.rank() == 4 && bias.shape[3] < k.shape[2] {
+		// Keys past the total are out of sight; their bias is never read.
+		zero, err := c.number(bias.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		if bias, err = c.one(s.label, &padOp{mode: "constant", lo: make([]int, 4), hi: []int{0, 0, 0, k.shape[2] - bias.shape[3]}}, bias, zero); err != nil {
+			return nil, err
+		}
+	}
+	y, err := c.one(s.label, op, q, k, v, bias)
+	return []*value{y, k, v}, err
+}
+
+// appendCache writes new keys or values [batch, heads, length, size] behind each sequence's old ones, in a cache of at least total.
+func (c *compiler) appendCache(s *step, past, t, where *value, total int) (*value, error) {
+	if past == nil || past.size() == 0 {
+		if total == t.shape[2] {
+			return t, nil
+		}
+		zero, err := c.number(t.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		shape := slices.Clone(t.shape)
+		shape[2] = max(total, shape[2])
+		if past, err = c.one(s.label, &expandOp{shape: shape}, zero); err != nil {
+			return nil, err
+		}
+	}
+	if past.rank() != 4 {
+		return nil, fmt.Errorf("past of shape %v", past.shape)
+	}
+	if past.shape[2] < total {
+		zero, err := c.number(t.dt, 0)
+		if err != nil {
+			return nil, err
+		}
+		if past, err = c.one(s.label, &padOp{mode: "constant", lo: make([]int, 4), hi: []int{0, 0, total - past.shape[2], 0}}, past, zero); err != nil {
+			return nil, err
+		}
+	}
+	return c.one(s.label, &tensorScatterOp{axis: 2}, past, t, where)
+}
