@@ -27,7 +27,7 @@ func arrange(cmd *cli.Command, args []string) ([]string, error) {
 		name, _, hasValue := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		f := findFlag(cmd.Flags, name)
 		if f == nil {
-			return nil, usagef("%s: there is no flag --%s%s; see ligoonnx %s --help", cmd.Name, name, suggest(name, flagNames(cmd.Flags)), cmd.Name)
+			return nil, usagef("%s: there is no flag --%s%s; see ligoonnx %s --help", cmd.Name, name, suggest("--"+name, flagNames(cmd.Flags)), cmd.Name)
 		}
 		flags = append(flags, arg)
 		if _, isBool := f.(*cli.BoolFlag); isBool || hasValue {
@@ -50,13 +50,13 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 	return nil
 }
 
-// flagNames lists the long names.
+// flagNames lists the long names, with their dashes.
 func flagNames(flags []cli.Flag) []string {
 	var names []string
 	for _, f := range flags {
 		for _, n := range f.Names() {
 			if len(n) > 1 {
-				names = append(names, n)
+				names = append(names, "--"+n)
 			}
 		}
 	}

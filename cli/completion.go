@@ -31,10 +31,7 @@ func (p *program) completionCommand() *cli.Command {
 
 // words are what may follow a command: its flags, and the values that flags and operands choose from.
 func words(c *cli.Command) []string {
-	var out []string
-	for _, n := range flagNames(c.Flags) {
-		out = append(out, "--"+n)
-	}
+	out := flagNames(c.Flags)
 	if c.Name == "completion" {
 		out = append(out, "bash", "zsh", "fish")
 	}

@@ -69,8 +69,12 @@ func (p *program) demo(c *cli.Context) error {
 	start := time.Now()
 	rows := [][]string{{"MODEL", "LAYERS", "HIDDEN", "HEADS", "PARAMETERS", "PROMISED", "MAX|Δ|", "TOLERANCE", "MAX|OUT|", "VERDICT"}}
 	var why []string
-	for _, s := range stories() {
+	inner := p.term
+	for i, s := range stories() {
+		p.term.step("growing", i, len(stories()), s.what)
+		p.term.quiet = !inner.verbose // one line of progress is enough, unless every step is asked for
 		row, reasons, err := p.tell(c, s, dir, force)
+		p.term.quiet = inner.quiet
 		if err != nil {
 			return err
 		}
@@ -95,7 +99,6 @@ func (p *program) demo(c *cli.Context) error {
 // tell makes one model, grows it and verifies it.
 func (p *program) tell(c *cli.Context, s story, dir string, force bool) (row, reasons []string, err error) {
 	ctx := c.Context
-	p.term.step("demo: "+s.what, 0, 0, "")
 	in, out := filepath.Join(dir, s.name+".onnx"), filepath.Join(dir, s.name+"-grown.onnx")
 	if err := onnxio.Write(ctx, s.model, in, onnxio.WriteOptions{Force: force}); err != nil {
 		return nil, nil, err

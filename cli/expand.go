@@ -52,8 +52,11 @@ are not given follow those that are; ligoonnx plan shows what would be done.`,
 }
 
 func (p *program) expand(c *cli.Context) (err error) {
+	if p.printConfig(c) {
+		return nil
+	}
 	args, err := operands(c, "IN", "OUT")
-	if err != nil || p.printConfig(c) {
+	if err != nil {
 		return err
 	}
 	in, out, force := args[0], args[1], c.Bool("force")
@@ -61,11 +64,12 @@ func (p *program) expand(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j := job{out: out, force: force, verify: !c.Bool("no-verify")}
-	if j.maxDeviation, err = share(c, "max-deviation"); err != nil {
+	t, o, err := parseGrowth(c)
+	if err != nil {
 		return err
 	}
-	if j.seed, err = seed(c); err != nil {
+	j := job{out: out, seed: o.Seed, force: force, verify: !c.Bool("no-verify")}
+	if j.maxDeviation, err = share(c, "max-deviation"); err != nil {
 		return err
 	}
 	if j.maxMemory, err = parseBytes("max-memory", c.String("max-memory")); err != nil {
@@ -84,7 +88,7 @@ func (p *program) expand(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, m.Model.Close()) }()
 	j.small = m
-	if j.plan, err = p.makePlan(c, m, a); err != nil {
+	if j.plan, err = p.makePlan(c, m, a, t, o); err != nil {
 		return err
 	}
 	if err := p.checkMemory(c, j.plan); err != nil {

@@ -157,6 +157,18 @@ func parseTarget(c *cli.Context) (ligo.Target, error) {
 	return t, nil
 }
 
+// parseGrowth reads what to grow to and how.
+func parseGrowth(c *cli.Context) (t ligo.Target, o ligo.Options, err error) {
+	if t, err = parseTarget(c); err != nil {
+		return t, o, err
+	}
+	if o.Method, err = parseMethod(c); err != nil {
+		return t, o, err
+	}
+	o.Seed, err = seed(c)
+	return t, o, err
+}
+
 func parseMethod(c *cli.Context) (ligo.Method, error) {
 	name := c.String("method")
 	if name == "" {

@@ -22,8 +22,11 @@ func (p *program) inspectCommand() *cli.Command {
 }
 
 func (p *program) inspect(c *cli.Context) error {
+	if p.printConfig(c) {
+		return nil
+	}
 	args, err := operands(c, "MODEL")
-	if err != nil || p.printConfig(c) {
+	if err != nil {
 		return err
 	}
 	m, a, err := p.analyse(c, args[0])
@@ -61,7 +64,7 @@ func (p *program) inspect(c *cli.Context) error {
 }
 
 func headline(s ligo.Summary) string {
-	parts := []string{count(s.Params) + " parameters", count(s.FLOPs) + "FLOP per token", fmt.Sprintf("opset %d", s.Opset)}
+	parts := []string{count(s.Params) + " parameters", count(s.FLOPs) + " FLOP per token", fmt.Sprintf("opset %d", s.Opset)}
 	return strings.Join(parts, ", ")
 }
 

@@ -36,8 +36,15 @@ Impossible targets exit with code 2 and name the nearest possible sizes.`,
 }
 
 func (p *program) plan(c *cli.Context) error {
+	if p.printConfig(c) {
+		return nil
+	}
 	args, err := operands(c, "IN")
-	if err != nil || p.printConfig(c) {
+	if err != nil {
+		return err
+	}
+	t, o, err := parseGrowth(c)
+	if err != nil {
 		return err
 	}
 	m, a, err := p.analyse(c, args[0])
@@ -45,7 +52,7 @@ func (p *program) plan(c *cli.Context) error {
 		return err
 	}
 	defer m.Model.Close()
-	plan, err := p.makePlan(c, m, a)
+	plan, err := p.makePlan(c, m, a, t, o)
 	if c.Bool("json") && plan != nil {
 		err = errors.Join(err, p.json(planJSON{planSchema, plan}))
 		return err
@@ -59,19 +66,7 @@ func (p *program) plan(c *cli.Context) error {
 }
 
 // makePlan plans what the flags ask for. Every problem but the first, which is the error, is printed.
-func (p *program) makePlan(c *cli.Context, m verify.Model, a *ligo.Analysis) (*ligo.Plan, error) {
-	t, err := parseTarget(c)
-	if err != nil {
-		return nil, err
-	}
-	method, err := parseMethod(c)
-	if err != nil {
-		return nil, err
-	}
-	random, err := seed(c)
-	if err != nil {
-		return nil, err
-	}
+func (p *program) makePlan(c *cli.Context, m verify.Model, a *ligo.Analysis, t ligo.Target, o ligo.Options) (*ligo.Plan, error) {
 	if err := knownAxes(t, a); err != nil {
 		return nil, inFile(m.Path, err)
 	}
@@ -84,7 +79,7 @@ func (p *program) makePlan(c *cli.Context, m verify.Model, a *ligo.Analysis) (*l
 		t.Like = b
 	}
 	p.term.step("planning", 0, 0, "")
-	plan, err := ligo.NewPlan(c.Context, a, t, ligo.Options{Method: method, Seed: random})
+	plan, err := ligo.NewPlan(c.Context, a, t, o)
 	var impossible *ligo.TargetError
 	if errors.As(err, &impossible) {
 		for i, problem := range impossible.Problems {

@@ -70,8 +70,11 @@ func (p *program) runCommand() *cli.Command {
 }
 
 func (p *program) runModel(c *cli.Context) (err error) {
+	if p.printConfig(c) {
+		return nil
+	}
 	args, err := operands(c, "MODEL")
-	if err != nil || p.printConfig(c) {
+	if err != nil {
 		return err
 	}
 	r := runner{program: p, rtol: 1e-4, atol: 1e-5, expect: c.Bool("expect")}

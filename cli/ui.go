@@ -17,14 +17,14 @@ type terminal struct {
 	color          bool // standard output is a terminal that wants colours
 	quiet, verbose bool
 	shown          int // runes of the progress line on the screen
-	last           time.Time
+	started, last  time.Time
 	stage          string
 }
 
 func newTerminal(stdout, stderr io.Writer, env map[string]string) terminal {
 	_, noColor := env["NO_COLOR"]
 	dumb := env["TERM"] == "dumb"
-	return terminal{err: stderr, progress: isTerminal(stderr) && !dumb, color: isTerminal(stdout) && !dumb && !(noColor && env["NO_COLOR"] != "")}
+	return terminal{started: time.Now(), err: stderr, progress: isTerminal(stderr) && !dumb, color: isTerminal(stdout) && !dumb && !(noColor && env["NO_COLOR"] != "")}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -36,16 +36,19 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
 
-const barWidth = 24
+const (
+	barWidth = 24
+	patience = 2 * time.Second // what takes less needs no progress in a log
+)
 
 // step shows progress: done of total (0: unknown) in a stage of the work. On a terminal it is one line that is rewritten; elsewhere
-// one plain line for each stage, and for each step with -v.
+// one plain line for each stage once the command has been at it for a while, and for each step with -v.
 func (t *terminal) step(stage string, done, total int, what string) {
 	if t.quiet {
 		return
 	}
 	if !t.progress {
-		if stage != t.stage || t.verbose {
+		if t.verbose || stage != t.stage && time.Since(t.started) > patience {
 			line := stage
 			if t.verbose && total > 0 {
 				line += fmt.Sprintf(" %d/%d", done+1, total)

@@ -34,8 +34,11 @@ batch and sequence sizes, length 1, padding, the longest sequence. The last line
 }
 
 func (p *program) verify(c *cli.Context) (err error) {
+	if p.printConfig(c) {
+		return nil
+	}
 	args, err := operands(c, "SMALL", "LARGE")
-	if err != nil || p.printConfig(c) {
+	if err != nil {
 		return err
 	}
 	var o verify.Options

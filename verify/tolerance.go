@@ -17,16 +17,19 @@ import (
 //
 //	|Δ| ≤ C · u · sqrt(d·n) · max|out|
 //
-// with C for the largest of many elements (extremes of a few million normal deviates are below 6 standard deviations) and for the
-// two models both being off. Stored weights add a term of their own: growth rounds every weight once to the type it is stored in,
-// u_w, which no sum amplifies: C·u_w·sqrt(d). An output that is stored in a narrower type adds its own roundoff.
+// Stored weights add a term of their own: growth rounds every weight once to the type it is stored in, u_w, which no sum amplifies:
+// C·u_w·sqrt(d). An output that is stored in a narrower type adds its own roundoff.
+//
+// C is for the largest of many elements, and for the two models both being off. It was calibrated: over 208 outputs of correct growths
+// of 45 exported models (wider by 1.5 and 2, deeper, both, wider inside), the largest |Δ| was 0.44 times the formula without C, in
+// float64 0.29 times the term of stored weights alone; half of them stayed below 0.05. C = 2 leaves a factor of more than 4.
 //
 // The formula knows nothing of a model whose outputs are small differences of large numbers. What rounding does to such a model is
 // measured: the small model is run in float64 as well, and the distance between its two results, scaled up to the large model's
 // depth and width, is allowed wherever it is more than the formula gives.
 const (
-	safety   = 4.0 // C above
-	noiseFor = 6.0 // how often the small model's own measured rounding is allowed
+	safety   = 2.0 // C above
+	noiseFor = 4.0 // how often the small model's own measured rounding is allowed
 )
 
 // Basis is what the tolerance is derived from.
@@ -164,33 +167,43 @@ func depth(g *graph.Graph) int {
 	return deepest
 }
 
-// width is the largest number of terms that a product with a stored matrix sums, at least 1. The number of terms of a matrix is the
-// size of an axis that its operator contracts; where a view (a Transpose, say) hides which one, the smaller of the two is taken,
-// so that a vocabulary does not count as a sum.
+// width is the largest number of terms that a product with a stored matrix sums, at least 1: the size of the axis that its operator
+// contracts. A vocabulary that is looked up, or produced, is no sum.
 func width(g *graph.Graph) int64 {
 	widest := int64(1)
 	for _, v := range g.Consts {
-		if !v.Const.DType.Growable() || len(v.Const.Dims) < 2 {
-			continue
-		}
-		d := v.Const.Dims
-		rows, cols := d[len(d)-2], d[len(d)-1]
-		for _, u := range v.Uses {
-			n := int64(0)
-			switch {
-			case u.Node.Op == "MatMul" && u.Index == 1:
-				n = rows
-			case u.Node.Op == "Gemm" && u.Index == 1 && u.Node.Int("transB", 0) == 0:
-				n = rows
-			case u.Node.Op == "Gemm" && u.Index == 1:
-				n = cols
-			case u.Node.Op == "Conv" && u.Index == 1:
-				n = v.Const.NumElements() / max(d[0], 1)
-			case sums[u.Node.Op] || u.Node.Op == "Transpose" || u.Node.Op == "Identity":
-				n = min(rows, cols)
-			}
-			widest = max(widest, n)
+		if v.Const.DType.Growable() && len(v.Const.Dims) >= 2 {
+			widest = max(widest, terms(v, v.Const.Dims))
 		}
 	}
 	return widest
+}
+
+// terms is the number of terms in the sums that v, a matrix of the given sizes, takes part in.
+func terms(v *graph.Value, d []int64) int64 {
+	most := int64(0)
+	rows, cols := d[len(d)-2], d[len(d)-1]
+	for _, u := range v.Uses {
+		n := int64(0)
+		switch {
+		case u.Index < 0:
+		case u.Node.Op == "Transpose" && len(d) == 2:
+			n = terms(u.Node.Out[0], []int64{cols, rows})
+		case (u.Node.Op == "Identity" || u.Node.Op == "Cast") && u.Node.Out[0] != nil:
+			n = terms(u.Node.Out[0], d)
+		case u.Node.Op == "Gemm" && u.Index == 1 && u.Node.Int("transB", 0) != 0:
+			n = cols
+		case (u.Node.Op == "MatMul" || u.Node.Op == "Gemm" || u.Node.Op == "FusedMatMul") && u.Index == 1:
+			n = rows
+		case u.Node.Op == "Conv" && u.Index == 1:
+			n = 1
+			for _, k := range d[1:] {
+				n *= k
+			}
+		case sums[u.Node.Op]:
+			n = min(rows, cols)
+		}
+		most = max(most, n)
+	}
+	return most
 }
