@@ -8,12 +8,6 @@ import (
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-// origin is an axis of a constant that reaches a value through nothing but views: growing the value's axis grows the constant's.
-type origin struct {
-	c    *graph.Value
-	axis int
-}
-
 // req says that an integer stands for the size of an axis.
 type req struct {
 	y    *sym
@@ -48,9 +42,11 @@ type state struct {
 	nodes  int
 	bindTo func(i int, param string) int64
 
-	axes       map[*graph.Value][]*node
-	vals       map[*graph.Value]*static
-	origins    map[*graph.Value][][]origin
+	axes map[*graph.Value][]*node
+	vals map[*graph.Value]*static
+	// origins gives, for each axis of a value, the axes of constants that reach it through nothing but views: growing the value's
+	// axis grows theirs.
+	origins    map[*graph.Value][][]constAxis
 	weightOnly map[*graph.Value]bool
 
 	consumed map[constAxis]bool
@@ -60,7 +56,7 @@ type state struct {
 	realOnes map[birthKey]bool // Reshape axes whose size 1 is a width
 
 	reqs        []req
-	equal       []Equation2
+	equal       []equality
 	reductions  []reduction
 	pendingOnes []pendingOne
 	products    []*product2
@@ -71,8 +67,8 @@ type state struct {
 	ifBranch    *onnxio.Graph
 }
 
-// Equation2 is an equation between two axes during inference.
-type Equation2 struct {
+// equality is an equation of sizes between two axes during inference.
+type equality struct {
 	a, b *node
 	at   *graph.Node
 }
@@ -90,7 +86,6 @@ type fusedNorm struct {
 	gain, bias *graph.Value
 	axis       *node
 	epsDefault float64
-	noEps      bool
 }
 
 // bindings are the sizes tried for run-time dimensions, in the order of the dimensions' first appearance. Primes keep Reshape
@@ -177,7 +172,7 @@ func sweepFolding(ctx context.Context, g *graph.Graph, bind func(int, string) in
 
 func newState(g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) *state {
 	return &state{g: g, bindTo: bind, realOnes: ones,
-		axes: map[*graph.Value][]*node{}, vals: map[*graph.Value]*static{}, origins: map[*graph.Value][][]origin{},
+		axes: map[*graph.Value][]*node{}, vals: map[*graph.Value]*static{}, origins: map[*graph.Value][][]constAxis{},
 		weightOnly: map[*graph.Value]bool{}, consumed: map[constAxis]bool{}, gains: map[constAxis]bool{}, runs: map[string]*node{}}
 }
 
@@ -238,10 +233,10 @@ func (s *state) input(v *graph.Value) {
 func (s *state) constant(c *graph.Value) {
 	t := c.Const
 	axes := make([]*node, len(t.Dims))
-	org := make([][]origin, len(t.Dims))
+	org := make([][]constAxis, len(t.Dims))
 	for i, d := range t.Dims {
 		axes[i] = s.leaf(d)
-		org[i] = []origin{{c, i}}
+		org[i] = []constAxis{{c, i}}
 	}
 	s.axes[c], s.origins[c], s.weightOnly[c] = axes, org, true
 	n := t.NumElements()
@@ -343,11 +338,11 @@ func (s *state) requireAttr(n *graph.Node, attr string, index int, val int64, ax
 // consume marks the constants behind an axis of v as contracted over it.
 func (s *state) consume(v *graph.Value, axis int) {
 	for _, o := range s.originsOf(v, axis) {
-		s.consumed[constAxis{o.c, o.axis}] = true
+		s.consumed[o] = true
 	}
 }
 
-func (s *state) originsOf(v *graph.Value, axis int) []origin {
+func (s *state) originsOf(v *graph.Value, axis int) []constAxis {
 	if o := s.origins[v]; axis < len(o) {
 		return o[axis]
 	}

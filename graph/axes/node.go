@@ -22,14 +22,8 @@ type node struct {
 	one bool
 	// repeat says that the leaf was made by repeating a size-1 axis (the query heads of one key/value head).
 	repeat bool
-	// born is the Reshape output axis that made a size-1 leaf: a candidate for a width that happens to be 1.
-	born *birth
-}
-
-// birth names an output axis of a Reshape.
-type birth struct {
-	out  *graph.Value
-	axis int
+	// born lists the Reshape output axes that made a size-1 leaf: a candidate for a width that happens to be 1.
+	born []birthKey
 }
 
 func (n *node) find() *node {
@@ -210,9 +204,7 @@ func (s *state) link(a, b *node) {
 	if a.name == "" {
 		a.name = b.name
 	}
-	if a.born == nil {
-		a.born = b.born
-	}
+	a.born = append(a.born, b.born...)
 }
 
 // bind makes a leaf stand for a composite axis; its flags go to the atoms.

@@ -46,8 +46,10 @@ func (s *state) widthsOfOne() map[birthKey]bool {
 			ax := s.axes[v]
 			for i := 0; i < len(ax)-2; i++ {
 				for _, l := range ax[i].leaves() {
-					if l.size == 1 && l.born != nil {
-						out[birthKey{l.born.out.Name, l.born.axis}] = true
+					if l.size == 1 {
+						for _, b := range l.born {
+							out[b] = true
+						}
 					}
 				}
 			}

@@ -308,7 +308,7 @@ func (s *state) halves(n *graph.Node, c *node, sin *graph.Value, size int64) *no
 		for i, a := range s.axes[v] {
 			if a.find() == c.find() {
 				for _, o := range s.originsOf(v, i) {
-					s.gains[constAxis{o.c, o.axis}] = true
+					s.gains[o] = true
 				}
 			}
 		}

@@ -85,7 +85,7 @@ func elementwise(s *state, n *graph.Node) string {
 		}
 		return l[k].find(), k
 	}
-	org := make([][]origin, rank)
+	org := make([][]constAxis, rank)
 	for i := range rank {
 		for j, v := range vals {
 			a, k := at(v, i)
@@ -122,7 +122,7 @@ func elementwise(s *state, n *graph.Node) string {
 				continue
 			}
 			for _, o := range os {
-				s.gains[constAxis{o.c, o.axis}] = true
+				s.gains[o] = true
 			}
 		}
 	}
@@ -246,7 +246,7 @@ func transpose(s *state, n *graph.Node) string {
 		return fmt.Sprintf("perm of %d entries for a value of rank %d", len(perm), len(axes))
 	}
 	out := make([]*node, len(axes))
-	org := make([][]origin, len(axes))
+	org := make([][]constAxis, len(axes))
 	seen := make([]bool, len(axes))
 	for i, p := range perm {
 		k, ok := normAxis(p, len(axes))
@@ -299,7 +299,7 @@ func squeeze(s *state, n *graph.Node) string {
 		gone[i] = true
 	}
 	var out []*node
-	var org [][]origin
+	var org [][]constAxis
 	for i, a := range axes {
 		if gone[i] || (len(list) == 0 && a.find().size == 1) {
 			if !a.find().one {
@@ -315,7 +315,7 @@ func squeeze(s *state, n *graph.Node) string {
 }
 
 // view stores the result of a node that only renames axes: origins and values pass.
-func (s *state) view(n *graph.Node, out []*node, org [][]origin) {
+func (s *state) view(n *graph.Node, out []*node, org [][]constAxis) {
 	s.setAxes(n.Out[0], out)
 	s.origins[n.Out[0]] = org
 	s.setWeightOnly(n, n.In[0])
@@ -340,7 +340,7 @@ func unsqueeze(s *state, n *graph.Node) string {
 		isNew[i] = true
 	}
 	out := make([]*node, 0, rank)
-	org := make([][]origin, 0, rank)
+	org := make([][]constAxis, 0, rank)
 	k := 0
 	for i := range rank {
 		if isNew[i] {

@@ -17,12 +17,12 @@ func gather(s *state, n *graph.Node) string {
 		return fmt.Sprintf("axis %d of a value of rank %d", n.Int("axis", 0), len(dx))
 	}
 	var out []*node
-	var org [][]origin
+	var org [][]constAxis
 	for i := range axis {
 		out, org = append(out, dx[i]), append(org, s.originsOf(data, i))
 	}
 	out = append(out, ix...)
-	org = append(org, make([][]origin, len(ix))...)
+	org = append(org, make([][]constAxis, len(ix))...)
 	for i := axis + 1; i < len(dx); i++ {
 		out, org = append(out, dx[i]), append(org, s.originsOf(data, i))
 	}
@@ -108,15 +108,12 @@ func scatterElements(s *state, n *graph.Node) string {
 	return ""
 }
 
-// maxInt32 and above are the exporters' way to say "to the end".
-const toEnd = 1<<31 - 1
-
 func slice(s *state, n *graph.Node) string {
 	in := s.axes[n.In[0]]
 	starts, ends := s.dims(n, 1, "starts"), s.dims(n, 2, "ends")
 	axes, steps := s.dims(n, 3, "axes"), s.dims(n, 4, "steps")
 	out := append([]*node(nil), in...)
-	org := append([][]origin(nil), s.origins[n.In[0]]...)
+	org := append([][]constAxis(nil), s.origins[n.In[0]]...)
 	s.setWeightOnly(n, n.In[0])
 	if len(starts) == 0 || len(starts) != len(ends) {
 		// bounds that depend on data: the sliced axes are not known either, unless they are named
@@ -358,7 +355,7 @@ func split(s *state, n *graph.Node) string {
 		for i, y := range sizes {
 			if equal {
 				if i > 0 && ints[i] == ints[0] {
-					s.equal = append(s.equal, Equation2{parts[i], parts[0], n})
+					s.equal = append(s.equal, equality{parts[i], parts[0], n})
 				}
 			} else if !y.run() {
 				s.require(y, parts[i], n, "split size")
@@ -394,7 +391,7 @@ func concat(s *state, n *graph.Node) string {
 		return fmt.Sprintf("axis %d of a value of rank %d", n.Int("axis", 0), rank)
 	}
 	out := make([]*node, rank)
-	org := make([][]origin, rank)
+	org := make([][]constAxis, rank)
 	var parts []*node
 	st := &static{}
 	for _, v := range n.In {

@@ -39,7 +39,7 @@ func matmul(s *state, n *graph.Node) string {
 	batch := func(x []*node) []*node { return x[:max(0, len(x)-2)] }
 	out := s.broadcast([][]*node{batch(ax), batch(bx)}, n, "batch axes")
 	p := &product2{at: n, inner: ax[ai], batch: out, a: a, b: b}
-	org := make([][]origin, len(out))
+	org := make([][]constAxis, len(out))
 	for i := range out {
 		for _, x := range []*graph.Value{a, b} {
 			if k := i - (len(out) - len(batch(s.axes[x]))); k >= 0 {
@@ -116,7 +116,7 @@ func gemm(s *state, n *graph.Node) string {
 	s.contract(n, a, ai, b, bi, p)
 	s.setWeightOnly(n, n.In...)
 	if s.weightOnly[n.Out[0]] {
-		s.origins[n.Out[0]] = [][]origin{s.originsOf(a, 1-ai), s.originsOf(b, 1-bi)}
+		s.origins[n.Out[0]] = [][]constAxis{s.originsOf(a, 1-ai), s.originsOf(b, 1-bi)}
 	}
 	return ""
 }
@@ -142,7 +142,7 @@ func conv(s *state, n *graph.Node) string {
 		s.unify(xx[1], wx[0], n, "channels of a depthwise convolution")
 		s.requireAttr(n, "group", 0, group, wx[0])
 		for _, o := range s.originsOf(w, 0) {
-			s.gains[constAxis{o.c, o.axis}] = true // one kernel for each channel
+			s.gains[o] = true // one kernel for each channel
 		}
 	default:
 		why := fmt.Sprintf("%s: grouped convolution", n)
@@ -291,7 +291,7 @@ func (s *state) along(n *graph.Node, v *graph.Value, x []*node, gain bool) {
 		s.unify(a, b, n, "gain or bias")
 		if gain {
 			for _, o := range s.originsOf(v, len(vx)-1-i) {
-				s.gains[constAxis{o.c, o.axis}] = true
+				s.gains[o] = true
 			}
 		}
 	}
@@ -390,7 +390,7 @@ func batchNorm(s *state, n *graph.Node) string {
 		s.unify(s.axes[v][0], x[1], n, "channel statistics")
 		if i == 1 || i == 4 { // scale and variance are copied, not mixed
 			for _, o := range s.originsOf(v, 0) {
-				s.gains[constAxis{o.c, o.axis}] = true
+				s.gains[o] = true
 			}
 		}
 	}

@@ -94,7 +94,7 @@ func reshape(s *state, n *graph.Node) string {
 			out[i] = y.dim
 		}
 	}
-	org := make([][]origin, len(out))
+	org := make([][]constAxis, len(out))
 	if why := s.refine(n, in, out, sizes, shape, org); why != "" {
 		return why
 	}
@@ -111,7 +111,7 @@ func reshape(s *state, n *graph.Node) string {
 }
 
 // refine matches the factors of the input axes with the output sizes from the outermost, cutting and merging as needed.
-func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*sym, org [][]origin) string {
+func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*sym, org [][]constAxis) string {
 	type factor struct {
 		a    *node
 		from int // the input axis, when the factor is all of it
@@ -144,7 +144,7 @@ func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*s
 				out[i] = s.leaf(1)
 				key := birthKey{n.Out[0].Name, i}
 				if s.activation(n.In[0]) && len(out) > len(in) && shape[i].literal() && i+1 < len(out) {
-					out[i].born = &birth{n.Out[0], i}
+					out[i].born = []birthKey{key}
 					if s.realOnes[key] {
 						out[i].one = false
 						s.pendingOnes = append(s.pendingOnes, pendingOne{out[i], n.Out[0], i + 1})
@@ -291,7 +291,7 @@ func expand(s *state, n *graph.Node) string {
 	in := s.axes[n.In[0]]
 	rank := max(len(in), len(shape))
 	out := make([]*node, rank)
-	org := make([][]origin, rank)
+	org := make([][]constAxis, rank)
 	for i := range rank {
 		var a *node
 		var y *sym
