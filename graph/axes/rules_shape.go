@@ -308,7 +308,7 @@ func expand(s *state, n *graph.Node) string {
 			s.requireSize(y, out[i], n)
 		case y == nil || y.ival == 1 || y.ival == a.find().size:
 			out[i] = a
-			if y != nil && y.ival == a.find().size && y.ival != 1 {
+			if y != nil && y.ival == a.find().size && (y.ival != 1 || !a.find().one) {
 				if y.dim != nil && y.dim.run() && a.run() {
 					s.unify(a, y.dim, n, "expand")
 				} else {
