@@ -72,7 +72,6 @@ func (b *builder) ends() map[*graph.Node]bool {
 // copySet is what a copy of a block must copy: the nodes on the way from start to end, what only they use (per-layer masks, shape
 // arithmetic), and what follows from them without leading anywhere else (caches).
 func (b *builder) copySet(units []int, from, to *cut, ends map[*graph.Node]bool) map[*graph.Node]bool {
-	g := b.f.r.Graph
 	boundary := map[*graph.Value]bool{}
 	for _, v := range slices.Concat(from.vals, b.beside) {
 		boundary[v] = true
@@ -100,33 +99,56 @@ func (b *builder) copySet(units []int, from, to *cut, ends map[*graph.Node]bool)
 			fixed[v.Producer] = true
 		}
 	}
-	for _, n := range g.Nodes { // consumers come after producers: one sweep each way
-		if !ends[n] || set[n] {
-			continue
-		}
-		own, foreign := false, false
-		for _, v := range operands(n) {
-			if v == nil || v.Producer == nil {
+	grow(set, func(n *graph.Node) []*graph.Node {
+		var next []*graph.Node
+		for _, o := range n.Out {
+			if o == nil || out[o] {
 				continue
 			}
-			switch {
-			case set[v.Producer] && !out[v]:
-				own = true
-			case b.f.live[v]:
-				foreign = true
+			for _, u := range o.Uses {
+				if ends[u.Node] && !b.readsOther(u.Node, set, out) {
+					next = append(next, u.Node)
+				}
 			}
 		}
-		if own && !foreign {
-			set[n] = true
+		return next
+	})
+	grow(set, func(n *graph.Node) []*graph.Node {
+		var next []*graph.Node
+		for _, v := range operands(n) {
+			if v != nil && v.Producer != nil && !fixed[v.Producer] && b.onlyUsedBy(v.Producer, set) {
+				next = append(next, v.Producer)
+			}
 		}
-	}
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		n := g.Nodes[i]
-		if !set[n] && !fixed[n] && b.onlyUsedBy(n, set) {
-			set[n] = true
-		}
-	}
+		return next
+	})
 	return set
+}
+
+// grow adds to a set what its members lead to, until nothing is new. A node that is not led to yet is asked for again when
+// another of its neighbours has joined.
+func grow(set map[*graph.Node]bool, next func(*graph.Node) []*graph.Node) {
+	var stack []*graph.Node
+	for n := range set {
+		stack = append(stack, n)
+	}
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		for _, m := range next(n) {
+			if !set[m] {
+				set[m] = true
+				stack = append(stack, m)
+			}
+		}
+	}
+}
+
+// readsOther reports whether a node reads live values that do not come from inside the set.
+func (b *builder) readsOther(n *graph.Node, set map[*graph.Node]bool, out map[*graph.Value]bool) bool {
+	return slices.ContainsFunc(operands(n), func(v *graph.Value) bool {
+		return v != nil && b.f.live[v] && (out[v] || !set[v.Producer])
+	})
 }
 
 func (b *builder) onlyUsedBy(n *graph.Node, set map[*graph.Node]bool) bool {
@@ -135,9 +157,6 @@ func (b *builder) onlyUsedBy(n *graph.Node, set map[*graph.Node]bool) bool {
 		if o == nil {
 			continue
 		}
-		if b.f.r.Graph.IsOutput(o) {
-			return false
-		}
 		for _, u := range o.Uses {
 			if !set[u.Node] {
 				return false
@@ -145,7 +164,7 @@ func (b *builder) onlyUsedBy(n *graph.Node, set map[*graph.Node]bool) bool {
 			used = true
 		}
 	}
-	return used
+	return used && !slices.ContainsFunc(n.Out, func(o *graph.Value) bool { return o != nil && b.f.r.Graph.IsOutput(o) })
 }
 
 // stage makes the stage: correspondence, interface, and how a copy is made inert.

@@ -113,14 +113,46 @@ func (f *flow) findLive() []*graph.Value {
 // findMain chooses the live graph output with the most live ancestors: caches and hidden states that layers give on the way have
 // fewer. The first wins a tie.
 func (f *flow) findMain() *graph.Value {
+	nodes := f.r.Graph.Nodes
+	pos := positions(f.r.Graph)
+	before := make([][]int, len(nodes)) // the nodes that give a node live data
+	for i, n := range nodes {
+		if cutsData(n) {
+			continue
+		}
+		for _, v := range operands(n) {
+			if v != nil && v.Producer != nil && f.live[v] {
+				before[i] = append(before[i], pos[v.Producer])
+			}
+		}
+	}
 	var best *graph.Value
-	most := 0
-	for _, o := range f.r.Graph.Outputs {
+	most := -1
+	seen := make([]int, len(nodes)) // the last output that was found to depend on the node
+	for k, o := range f.r.Graph.Outputs {
 		if !f.live[o] {
 			continue
 		}
-		if n := len(f.reach(o)); n > most {
-			best, most = o, n
+		count, stack := 0, []int(nil)
+		visit := func(i int) {
+			if seen[i] != k+1 {
+				seen[i] = k + 1
+				count++
+				stack = append(stack, i)
+			}
+		}
+		if o.Producer != nil {
+			visit(pos[o.Producer])
+		}
+		for len(stack) > 0 {
+			i := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			for _, j := range before[i] {
+				visit(j)
+			}
+		}
+		if count > most {
+			best, most = o, count
 		}
 	}
 	return best
