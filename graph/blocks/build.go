@@ -37,15 +37,6 @@ func (f *flow) newBuilder(bounds []*cut, beside []*graph.Value) *builder {
 	return b
 }
 
-func (b *builder) overlaps(covered map[*graph.Node]bool) bool {
-	for _, bl := range b.blocks {
-		if slices.ContainsFunc(bl.Nodes, func(n *graph.Node) bool { return covered[n] }) {
-			return true
-		}
-	}
-	return false
-}
-
 // ends marks the nodes that lead to graph outputs other than the main one, and nowhere else.
 func (b *builder) ends() map[*graph.Node]bool {
 	g := b.f.r.Graph

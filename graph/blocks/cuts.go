@@ -98,6 +98,10 @@ func (f *flow) chains(all []*cut) []*chain {
 		}
 		on.cuts = append(on.cuts, c)
 	}
+	// Every branch is a chain beside its stream. Those without a branch of their own are no stages.
+	out = slices.DeleteFunc(out, func(ch *chain) bool {
+		return len(ch.beside) > 0 && !slices.ContainsFunc(ch.cuts, f.isSkipSource)
+	})
 	for _, ch := range out {
 		if len(ch.beside) == 0 {
 			continue

@@ -143,10 +143,13 @@ func (f *flow) stages(covered map[*graph.Node]bool) []*Stage {
 		for i := best.start; i <= end; i += best.period {
 			bounds = append(bounds, on.cuts[i])
 		}
-		b := f.newBuilder(bounds, on.beside)
-		if b.overlaps(covered) {
+		taken := slices.ContainsFunc(f.segment(bounds[0], bounds[len(bounds)-1], on.beside), func(i int) bool {
+			return f.units[i].node != nil && covered[f.units[i].node]
+		})
+		if taken {
 			continue
 		}
+		b := f.newBuilder(bounds, on.beside)
 		for _, bl := range b.blocks {
 			for _, n := range bl.Nodes {
 				covered[n] = true
