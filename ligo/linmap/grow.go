@@ -119,14 +119,28 @@ func newGrown[E lane](src source[E], ops []op, mem *arena[E]) source[E] {
 	if len(ops) == 0 {
 		return src
 	}
-	if ops[0].kind == byParts {
+	switch ops[0].kind {
+	case byParts:
 		return newChain(src, ops, mem)
+	case byFactors:
+		// Every factor but the last leaves the other axes as they are.
+		_, in := sizes(ops[1:])
+		fs := ops[0].sums
+		for _, f := range fs[:len(fs)-1] {
+			src = newGrown(src, append(slices.Clone(f), identity(in).ops()...), mem)
+		}
+		return newGrown(src, append(slices.Clone(fs[len(fs)-1]), ops[1:]...), mem)
 	}
 	g := &grown[E]{src: src, ops: ops, mem: mem, row: -1, subRow: -1, mixRow: -1}
 	g.out, g.in = sizes(ops[1:])
 	g.widest = max(g.in, g.out, 1)
 	wide := g.in
 	for _, o := range ops[1:] {
+		for _, f := range o.sums {
+			if to, _ := sizes(f); o.kind == byFactors {
+				g.widest = max(g.widest, wide/max(o.from, 1)*to)
+			}
+		}
 		wide = wide / max(o.from, 1) * o.to
 		g.widest = max(g.widest, wide)
 	}

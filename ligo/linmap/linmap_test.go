@@ -21,7 +21,7 @@ func random(r *rand.Rand, from, depth int) Matrix {
 		}
 		return 0
 	}
-	switch k := r.IntN(9); {
+	switch k := r.IntN(10); {
 	case k == 0:
 		return Identity(from)
 	case k == 1:
@@ -53,6 +53,11 @@ func random(r *rand.Rand, from, depth int) Matrix {
 	case k == 7 && depth > 0 && from > 1:
 		d := 1 + r.IntN(from-1)
 		return DirectSum(random(r, d, depth-1), random(r, from-d, depth-1))
+	case k == 9 && depth > 0:
+		b := random(r, from, depth-1)
+		if mid, _ := b.Dims(); mid > 0 {
+			return Chain(random(r, mid, depth-1), b)
+		}
 	case k == 8:
 		return Transpose(Average(from, 1+r.IntN(from)))
 	}

@@ -6,8 +6,8 @@ import (
 )
 
 // Matrix is a linear map along one tensor axis: a to x from matrix that takes an axis of size from to one of size to. It is
-// immutable, and stored by structure: an identity, rows with few entries, a dense block, a Kronecker product or a direct sum of
-// those. The constructors of this package are the only ones.
+// immutable, and stored by structure: an identity, rows with few entries, a dense block, a Kronecker product, a direct sum or a
+// matrix product of those. The constructors of this package are the only ones.
 type Matrix interface {
 	// Dims is the size of the result axis and of the source axis.
 	Dims() (to, from int)

@@ -14,7 +14,7 @@ type op struct {
 	runs []run     // byRuns: in order, together all rows
 	m    *sparse   // byRuns: the entries, for gathers and mixes
 	full []float64 // byElements: row-major
-	sums [][]op    // byParts: for each part the maps of its axes
+	sums [][]op    // byParts: for each part the maps of its axes; byFactors: those of each factor, first the one applied first
 }
 
 type kind uint8
@@ -24,6 +24,7 @@ const (
 	byRuns
 	byElements
 	byParts
+	byFactors
 )
 
 // run is a range of rows, from at to at+n, that are computed alike.
@@ -105,7 +106,7 @@ func (o *op) copies() bool {
 		}
 	case byElements:
 		return false
-	case byParts:
+	case byParts, byFactors:
 		for _, part := range o.sums {
 			if !copyOnly(part) {
 				return false
@@ -153,7 +154,8 @@ func (o *op) eachRun(row, n int, f func(run) error) error {
 	return nil
 }
 
-// applyRows computes rows [row, row+n) of the op applied to src, which is from x inner; dst is n x inner. The op has no parts.
+// applyRows computes rows [row, row+n) of the op applied to src, which is from x inner; dst is n x inner. The op has no parts or
+// factors.
 func applyRows[E lane](o *op, row, n int, dst, src []E, inner int) {
 	switch o.kind {
 	case unchanged:
@@ -306,6 +308,9 @@ func apply[E lane](o *op, dst, src []E, outer, inner int, mem *arena[E]) {
 	case o.kind == byElements && inner == 1:
 		productTransposed(any(dst).([]float64), any(src).([]float64), o.full, outer, o.to, o.from)
 		return
+	case o.kind == byFactors:
+		applyFactors(o, dst, src, outer, inner, mem)
+		return
 	}
 	i := 0
 	if numbers, ok := any(dst).([]float64); ok && o.kind == byRuns && inner == 1 {
@@ -325,6 +330,20 @@ func apply[E lane](o *op, dst, src []E, outer, inner int, mem *arena[E]) {
 			applyAll(part, d[:to*inner], s[:from*inner], 1, inner, mem)
 			d, s = d[to*inner:], s[from*inner:]
 		}
+	}
+}
+
+func applyFactors[E lane](o *op, dst, src []E, outer, inner int, mem *arena[E]) {
+	var scratch []E
+	for i, f := range o.sums {
+		to := dst
+		if i < len(o.sums)-1 {
+			size, _ := sizes(f)
+			to = mem.get(outer * size * inner)
+		}
+		applyAll(f, to, src, outer, inner, mem)
+		mem.put(scratch)
+		src, scratch = to, to
 	}
 }
 
