@@ -43,8 +43,10 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil && ctx.Err() != nil {
 		err = context.Canceled
 	}
-	if err != nil && !errors.Is(err, errFailed) {
-		fmt.Fprintf(stderr, "ligoonnx: %s\n", message(err))
+	for _, e := range separate(err) {
+		if !errors.Is(e, errFailed) {
+			fmt.Fprintf(stderr, "ligoonnx: %s\n", message(e))
+		}
 	}
 	return exitCode(err)
 }

@@ -95,6 +95,22 @@ func exitCode(err error) int {
 	return exitError
 }
 
+// separate takes joined errors apart; each is reported on a line of its own.
+func separate(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, separate(e)...)
+	}
+	return all
+}
+
 // message is an error as one line for people, with what to do about it where that is known.
 func message(err error) string {
 	text := err.Error()

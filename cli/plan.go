@@ -58,14 +58,14 @@ func (p *program) plan(c *cli.Context) error {
 		return err
 	}
 	if err != nil {
-		return err
+		return everyProblem(m.Path, err)
 	}
 	p.printPlan(plan)
 	p.printf("\noutput %s, peak memory about %s\n", size(plan.OutputBytes), size(plan.PeakMemory))
 	return p.checkMemory(c, plan)
 }
 
-// makePlan plans what the flags ask for. Every problem but the first, which is the error, is printed.
+// makePlan plans what the flags ask for.
 func (p *program) makePlan(c *cli.Context, m verify.Model, a *ligo.Analysis, t ligo.Target, o ligo.Options) (*ligo.Plan, error) {
 	if err := knownAxes(t, a); err != nil {
 		return nil, inFile(m.Path, err)
@@ -80,18 +80,20 @@ func (p *program) makePlan(c *cli.Context, m verify.Model, a *ligo.Analysis, t l
 	}
 	p.term.step("planning", 0, 0, "")
 	plan, err := ligo.NewPlan(c.Context, a, t, o)
-	var impossible *ligo.TargetError
-	if errors.As(err, &impossible) {
-		for i, problem := range impossible.Problems {
-			if i > 0 {
-				p.note("also: %s", problem)
-			}
-		}
-		if len(impossible.Problems) > 1 {
-			err = &ligo.TargetError{Problems: impossible.Problems[:1]}
-		}
-	}
 	return plan, inFile(m.Path, err)
+}
+
+// everyProblem makes every problem of a target an error, and so a line, of its own.
+func everyProblem(path string, err error) error {
+	var impossible *ligo.TargetError
+	if !errors.As(err, &impossible) {
+		return err
+	}
+	var all []error
+	for _, problem := range impossible.Problems {
+		all = append(all, inFile(path, &ligo.TargetError{Problems: []ligo.Problem{problem}}))
+	}
+	return errors.Join(all...)
 }
 
 // knownAxes finds mistyped axis names, for which the plan has no suggestion.

@@ -51,7 +51,8 @@ func (p *program) runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "run a model and show, save or compare its outputs", ArgsUsage: "MODEL",
 		Description: `Without --inputs, inputs are made up from the model's signature and --seed. With --expect, outputs that the inputs come with
-(output_N.pb of a test_data_set folder, arrays of an .npz named like outputs) are compared: |difference| <= atol + rtol * |expected|.`,
+(output_N.pb of a test_data_set folder, arrays of an .npz named like outputs) are compared, and every difference must be at most
+atol + rtol * |expected|.`,
 		UsageText: `  ligoonnx run model.onnx --inputs test_data_set_0 --expect
   ligoonnx run model.onnx --inputs input_ids=ids.npy --output logits.npz`,
 		Flags: general(
