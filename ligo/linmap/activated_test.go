@@ -92,3 +92,18 @@ func TestActivatedNorm(t *testing.T) {
 		}
 	}
 }
+
+// Units that see nothing, gains that are zero and no bias at all are unusual, but no reason for infinities.
+func TestActivatedNormOddities(t *testing.T) {
+	y := newToy(5)
+	y.d = 32
+	x := y.transformed(gelu)
+	x.norm.gain[3], x.norm.gain[4] = 0, 1e-9
+	clear(x.w.x[7*32:][:32])
+	clear(x.b)
+	large := x.grow(t, 80, nil)
+	h := x.last.of(y.vector(32, 0, 1))
+	if e := relative(large.of(h), x.of(h)); !(e < 1e-2) {
+		t.Errorf("off by %g", e)
+	}
+}

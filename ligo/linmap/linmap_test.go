@@ -289,3 +289,34 @@ func TestStructure(t *testing.T) {
 		t.Errorf("split and copy: off by %g", e)
 	}
 }
+
+func TestMulKeepsStructure(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 9))
+	full := func(to, from int) Matrix { return Dense(to, from, gaussian(r, to*from)) }
+	for _, c := range []struct {
+		name, want string
+		a, b       Matrix
+	}{
+		{"products", "*linmap.kron", Kron(full(2, 3), full(4, 2)), Kron(full(3, 2), full(2, 3))},
+		{"products of other factors", "*linmap.dense", Kron(full(2, 3), full(4, 2)), Kron(full(2, 2), full(3, 3))},
+		{"sums", "*linmap.sum", DirectSum(full(2, 3), Identity(4)), DirectSum(full(3, 2), Identity(4))},
+		{"copies", "linmap.identity", Split([]int{0, 1, 1}, []float64{1, 0.5, 0.5}, 2), Copy([]int{0, 1, 1}, nil, 2)},
+	} {
+		got := Mul(c.a, c.b)
+		if s := fmt.Sprintf("%T", got); s != c.want {
+			t.Errorf("%s: stored as %s, want %s", c.name, s, c.want)
+		}
+		to, mid := c.a.Dims()
+		_, from := c.b.Dims()
+		want, _ := reference(DenseOf(c.b), []int64{int64(mid), int64(from)}, []Matrix{c.a})
+		if e := MaxDiff(got, Dense(to, from, want)); !(e < 1e-14) {
+			t.Errorf("%s: off by %g", c.name, e)
+		}
+	}
+	if d := MaxDiff(Identity(2), Identity(3)); !math.IsInf(d, 1) {
+		t.Errorf("matrices of other sizes differ by %g", d)
+	}
+	if !IsIdentity(Dense(2, 2, []float64{1, 0, 0, 1})) || IsIdentity(Dense(2, 2, []float64{1, 0, 1, 1})) {
+		t.Error("a dense identity is not told from another matrix")
+	}
+}
