@@ -25,13 +25,8 @@ func (s *normSite) scaled() bool { return s.gain != 1 || s.bias != 1 || s.tie !=
 func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {
 	var out []*normSite
 	for _, n := range u.r.Norms {
-		s, c, grows := 1.0, 1.0, false
-		n.Axis.Atoms(func(a *axes.Atom) {
-			r := rules[a]
-			s *= r.s
-			c *= r.gauge
-			grows = grows || r.grows()
-		})
+		st := statisticsOf(n.Axis, rules)
+		s, c, grows := st.kept/st.size, st.gauge, st.grows
 		site := &normSite{norm: n, gain: 1, bias: 1, eps: 1}
 		out = append(out, site)
 		if !grows && c == 1 || n.Kind == axes.BatchNorm {
@@ -39,6 +34,9 @@ func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {
 		}
 		if u.width == widthPad || u.width == widthScratch {
 			continue
+		}
+		if st.uneven {
+			u.because(CodeCompositeNorm, n, "the parts of %s grow by different factors inside one norm", n.Axis)
 		}
 		site.gain, site.bias, site.eps = math.Sqrt(s)*c, c, s*c*c
 		if site.gain != 1 && n.Gain == nil {
@@ -48,6 +46,34 @@ func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {
 			u.because(CodeEpsilon, n, "the epsilon %g of the norm of %s cannot be edited", n.Eps, n.Axis)
 		}
 		u.postNorm(n, rules)
+	}
+	return out
+}
+
+// statistics is what growth does to the mean square (or the variance) over an axis: of size units kept copy the small axis's, all of
+// them equally often, the others are zero (or the mean); and all are multiplied by gauge.
+type statistics struct {
+	kept, size, gauge float64
+	copies            float64 // of each unit
+	grows, uneven     bool
+}
+
+func statisticsOf(e *axes.Expr, rules map[*axes.Atom]*rule) statistics {
+	if e.Kind == axes.Leaf {
+		r := rules[e.Atom]
+		return statistics{float64(r.kept), float64(r.n2), r.gauge, float64(r.kept) / float64(r.n1), r.grows(), false}
+	}
+	out := statisticsOf(e.Args[0], rules)
+	for _, a := range e.Args[1:] {
+		s := statisticsOf(a, rules)
+		out.grows = out.grows || s.grows
+		out.uneven = out.uneven || s.uneven
+		if e.Kind == axes.Product {
+			out.kept, out.size, out.gauge, out.copies = out.kept*s.kept, out.size*s.size, out.gauge*s.gauge, out.copies*s.copies
+			continue
+		}
+		out.uneven = out.uneven || s.gauge != out.gauge || s.copies != out.copies
+		out.kept, out.size = out.kept+s.kept, out.size+s.size
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/ligo/linmap"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
@@ -134,6 +135,21 @@ func (p *Plan) splits(r *rule) []float64 {
 	return w
 }
 
+// parameter reports whether a constant of the small graph is learned, as far as its use tells: what weights are multiplied by or
+// added to, and gains and biases of norms.
+func (p *Plan) parameter(v *graph.Value) bool {
+	r := p.small.Axes
+	for _, n := range r.Norms {
+		if n.Gain == v || n.Bias == v {
+			return true
+		}
+	}
+	if w := r.Weight(v); w != nil {
+		return w.Matmul || !p.scored(w.Axes[len(w.Axes)-1])
+	}
+	return v.Const.NumElements() > 1 && (len(v.Const.Dims) == 1 && added(v) || len(v.Const.Dims) > 1 && multiplied(v))
+}
+
 // blends are the depth blends of the plan's layers.
 func (p *Plan) blends(op *Operator) {
 	for s, ls := range p.layers {
@@ -150,6 +166,9 @@ func (p *Plan) blends(op *Operator) {
 			for l, lp := range ls.layers {
 				rows[l] = make([]float64, len(st.Blocks))
 				from := lp.Weights
+				if from < 0 && !p.parameter(m.Consts[0]) {
+					from = lp.Source // scales, masks and tables are no weights
+				}
 				switch {
 				case lp.Inert && slices.Contains(st.Zero, m):
 					from = -1

@@ -35,8 +35,6 @@ type rule struct {
 	index []int
 	// kept is how many units of the large axis copy; those behind are the residue.
 	kept int
-	// s is the factor of the variance, or the mean square, that a norm over the axis sees.
-	s float64
 	// gauge multiplies what weights produce, and its inverse what they read: queries and keys whose product is scaled by a function
 	// of the head size (math: q·k/√d' = (c·q)·(c·k)/√d' with c = (d'/d)^¼).
 	gauge float64
@@ -98,7 +96,7 @@ func (u *ruler) all() map[*axes.Atom]*rule {
 }
 
 func (u *ruler) rule(a *axes.Atom) *rule {
-	r := &rule{atom: a, n1: int(a.Size), n2: int(u.sizes.Of(a)), s: 1, gauge: 1}
+	r := &rule{atom: a, n1: int(a.Size), n2: int(u.sizes.Of(a)), gauge: 1}
 	r.kept = r.n2
 	if r.n2 == r.n1 {
 		return r
@@ -119,6 +117,9 @@ func (u *ruler) rule(a *axes.Atom) *rule {
 		if layer {
 			r.form = formMean
 		}
+		if partLayer {
+			u.because(CodeCompositeNorm, u.within[a][0], "%s grows from %d to %d inside a layer norm over %s", a.Name, r.n1, r.n2, u.within[a][0].Axis)
+		}
 		r.kept = r.n1
 	case layer || rms:
 		u.normalised(r, layer, rms, batch)
@@ -132,9 +133,6 @@ func (u *ruler) rule(a *axes.Atom) *rule {
 		}
 	default:
 		r.form = formCopies
-	}
-	if !layer && !rms && r.residue() > 0 {
-		r.s = float64(r.kept) / float64(r.n2) // seen by a norm over a product with it
 	}
 	r.index = u.indices(r)
 	r.text = r.describe()
@@ -159,7 +157,6 @@ func (u *ruler) normalised(r *rule, layer, rms, batch bool) {
 		return
 	}
 	r.kept = r.n2 / r.n1 * r.n1
-	r.s = float64(r.kept) / float64(r.n2)
 	r.form = formZero
 	if layer {
 		r.form = formMean

@@ -180,7 +180,13 @@ func (now shape) grow(t Target) (shape, *Problem) {
 // apply gives the sizes of the roles to their atoms. An atom whose size is not its role's first keeps its ratio to it.
 func (ch *chooser) apply(t Target, now, want shape, out *choice) {
 	set := func(a *axes.Atom, from, to int64, asked bool) {
-		if from == 0 || from == to || (!a.Growable() && !asked) {
+		if from == 0 || (!a.Growable() && !asked) {
+			return
+		}
+		if asked && a.Size == from {
+			out.asked[a] = true
+		}
+		if from == to {
 			return
 		}
 		n := to
@@ -188,9 +194,6 @@ func (ch *chooser) apply(t Target, now, want shape, out *choice) {
 			n = int64(math.Round(float64(a.Size) * float64(to) / float64(from)))
 		}
 		out.sizes[a] = n
-		if asked && a.Size == from {
-			out.asked[a] = true
-		}
 	}
 	ffnFrom, ffnTo, ffnAsked := now.hidden, want.hidden, false
 	if f := first(ch.r, axes.RoleFFN); f != nil && t.FFN > 0 {
@@ -229,6 +232,9 @@ func (ch *chooser) apply(t Target, now, want shape, out *choice) {
 		}
 	}
 	if want.dim == now.dim {
+		for a := range inner {
+			out.asked[a] = t.HeadDim > 0
+		}
 		return
 	}
 	done := map[*axes.Expr]bool{}
