@@ -31,7 +31,7 @@ func NewPlan(ctx context.Context, a *Analysis, t Target, o Options) (*Plan, erro
 	if err := p.chooseSizes(t); err != nil {
 		return p, err
 	}
-	if err := p.chooseRules(); err != nil {
+	if err := p.chooseRules(ctx); err != nil {
 		return p, err
 	}
 	p.measure()
@@ -161,17 +161,26 @@ func (p *Plan) readable() error {
 }
 
 // chooseRules decides how every axis grows, what happens to norms and ties, and what can be promised.
-func (p *Plan) chooseRules() error {
+func (p *Plan) chooseRules(ctx context.Context) error {
 	width, depth := p.Method.rules()
 	u := newRuler(p.deep, p.sizes, width, p.Seed)
 	p.rules = u.all()
 	p.sites = u.sites(p.rules)
+	if err := p.activations(ctx, u); err != nil {
+		return err
+	}
+	for _, a := range p.activated {
+		u.activated[a.rule.atom] = true
+	}
 	ties, notes, err := u.findTies(p.rules, p.sites)
 	if err != nil {
 		return err
 	}
 	p.ties, p.Notes = ties, append(p.Notes, notes...)
 	p.planWeights(u, p.sites)
+	for _, a := range p.activated {
+		a.assign(p)
+	}
 	if err := p.postStreams(); err != nil {
 		return err
 	}

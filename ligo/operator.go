@@ -29,7 +29,7 @@ type Operator struct {
 	Method Method
 	Seed   uint64
 	// Axes holds the matrices of every axis that grows, by the axis's name. A residual stream with norms on it may have further
-	// entries NAME@N for what is added before the N-th norm.
+	// entries NAME@N for what is added before the N-th norm, and an axis between a non-linear function and a norm NAME@activated.
 	Axes map[string]AxisMaps
 	// Blends holds w for every module of the stages whose layers change, by the module's key: row i are the weights with which the
 	// small layers make layer i.
@@ -55,12 +55,22 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 			op.Axes[s.key(i)] = m
 		}
 	}
+	for _, a := range p.activated {
+		m := op.Axes[a.rule.atom.Name]
+		m.R, m.L, m.F = a.maps.R, a.maps.L, a.maps.L
+		op.Axes[a.key()] = m
+	}
 	p.blends(op)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := p.free(op); err != nil {
 		return nil, err
+	}
+	for _, a := range p.activated {
+		if err := a.free(op); err != nil {
+			return nil, err
+		}
 	}
 	return op, nil
 }

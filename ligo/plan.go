@@ -72,21 +72,22 @@ type Plan struct {
 	OutputBytes int64 `json:"output_bytes"`
 	PeakMemory  int64 `json:"peak_memory"` // estimate, of Apply and writing, in bytes
 
-	small   *Analysis
-	deep    *axes.Result // the graph with all its layers, at the small widths
-	layers  []stageLayers
-	sizes   axes.Sizes
-	edits   *axes.Edits
-	rules   map[*axes.Atom]*rule
-	sites   []*normSite
-	norms   map[*graph.Value]*normSite // sites by gain and by bias
-	weights []*weightPlan
-	byValue map[*graph.Value]*weightPlan
-	slots   map[*graph.Value]slot
-	from    map[*axes.Atom]*axes.Atom // the small graph's atom; nil when no layer was added
-	ties    []tie
-	streams []*postStream
-	record  Record
+	small     *Analysis
+	deep      *axes.Result // the graph with all its layers, at the small widths
+	layers    []stageLayers
+	sizes     axes.Sizes
+	edits     *axes.Edits
+	rules     map[*axes.Atom]*rule
+	sites     []*normSite
+	norms     map[*graph.Value]*normSite // sites by gain and by bias
+	weights   []*weightPlan
+	byValue   map[*graph.Value]*weightPlan
+	slots     map[*graph.Value]slot
+	from      map[*axes.Atom]*axes.Atom // the small graph's atom; nil when no layer was added
+	ties      []tie
+	streams   []*postStream
+	activated []*activation
+	record    Record
 }
 
 // Grown is a grown model.

@@ -48,19 +48,20 @@ func (r *rule) balanced() bool { return r.n2%r.n1 == 0 && r.kept == r.n2 }
 
 // ruler chooses rules. It collects why they are not exact.
 type ruler struct {
-	r       *axes.Result
-	sizes   axes.Sizes
-	width   widthRule
-	seed    uint64
-	norms   map[*axes.Atom][]*axes.Norm // over the atom alone
-	within  map[*axes.Atom][]*axes.Norm // over a product or sum with the atom in it
-	inner   map[*axes.Atom]bool         // contracted in attention scores
-	reasons []Reason
+	r         *axes.Result
+	sizes     axes.Sizes
+	width     widthRule
+	seed      uint64
+	norms     map[*axes.Atom][]*axes.Norm // over the atom alone
+	within    map[*axes.Atom][]*axes.Norm // over a product or sum with the atom in it
+	inner     map[*axes.Atom]bool         // contracted in attention scores
+	activated map[*axes.Atom]bool         // grown by GrowActivatedNorm
+	reasons   []Reason
 }
 
 func newRuler(r *axes.Result, sizes axes.Sizes, w widthRule, seed uint64) *ruler {
 	u := &ruler{r: r, sizes: sizes, width: w, seed: seed,
-		norms: map[*axes.Atom][]*axes.Norm{}, within: map[*axes.Atom][]*axes.Norm{}, inner: map[*axes.Atom]bool{}}
+		norms: map[*axes.Atom][]*axes.Norm{}, within: map[*axes.Atom][]*axes.Norm{}, inner: map[*axes.Atom]bool{}, activated: map[*axes.Atom]bool{}}
 	for _, n := range r.Norms {
 		if n.Axis.Kind == axes.Leaf {
 			u.norms[n.Axis.Atom] = append(u.norms[n.Axis.Atom], n)

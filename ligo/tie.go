@@ -96,6 +96,9 @@ func (u *ruler) tie(t, h candidate, rules map[*axes.Atom]*rule, sites []*normSit
 	if on.n2 != at.n2 || on.form != at.form || on.kept != at.kept || on.gauge != 1 || at.gauge != 1 {
 		return ty, fmt.Sprintf("%s grows to %d and %s to %d", t.atom.Name, on.n2, h.atom.Name, at.n2)
 	}
+	if u.activated[h.atom] {
+		return ty, fmt.Sprintf("%s passes a non-linear function and a norm, and its readers take out what growth adds there", h.atom.Name)
+	}
 	_, x := reader(h.w.Value)
 	x = behind(x)
 	var site *normSite
