@@ -53,7 +53,7 @@ func (p *Plan) postStream(op *Operator, r *rule) (s *postStream, ok bool, err er
 		if n.Axis.Kind != axes.Leaf || n.Axis.Atom != r.atom {
 			continue
 		}
-		if !n.Post || n.Kind != axes.LayerNorm || n.Gain == nil || n.GainOffset != 0 || site.tie != nil {
+		if n.Kind != axes.LayerNorm || n.Gain == nil || n.GainOffset != 0 || site.tie != nil {
 			return nil, false, nil
 		}
 		s.sites = append(s.sites, site)
@@ -66,7 +66,10 @@ func (p *Plan) postStream(op *Operator, r *rule) (s *postStream, ok bool, err er
 		order[n] = i
 	}
 	slices.SortFunc(s.sites, func(x, y *normSite) int { return order[x.norm.Node] - order[y.norm.Node] })
-	for _, site := range s.sites {
+	for i, site := range s.sites {
+		if !site.norm.Post && i < len(s.sites)-1 {
+			return nil, false, nil // only the last norm's output may leave the stream: what it writes is read, not added to
+		}
 		t, _, err := p.base(op, site.norm.Gain)
 		if err != nil {
 			return nil, false, err
@@ -107,6 +110,12 @@ func (p *Plan) withoutWeights(op *Operator, v *graph.Value) bool {
 func (p *Plan) place(s *postStream) bool {
 	at := map[*weightPlan]string{}
 	for _, wp := range p.weights {
+		for i, e := range wp.axes {
+			// the residue carries means here, not zeros: nothing may read it
+			if e.Kind == axes.Leaf && e.Atom == s.rule.atom && wp.slots[i] == variantF {
+				wp.slots[i] = variantL
+			}
+		}
 		if wp.gain || wp.bias {
 			continue
 		}
