@@ -8,7 +8,8 @@ import (
 // Clone copies the graph; tensors, types and file parts are shared, as none of them is edited in place. Values keep their names
 // and nodes their positions.
 func (g *Graph) Clone() *Graph {
-	c := &Graph{Name: g.Name, Model: g.Model, Opsets: maps.Clone(g.Opsets), names: make(map[string]*Value, len(g.names)), nodes: maps.Clone(g.nodes)}
+	c := &Graph{Name: g.Name, Model: g.Model, Opsets: maps.Clone(g.Opsets), names: make(map[string]*Value, len(g.names)),
+		nodes: maps.Clone(g.nodes), inner: maps.Clone(g.inner)}
 	vals := make(map[*Value]*Value, len(g.names))
 	copyOf := func(v *Value) *Value {
 		if v == nil {
@@ -63,5 +64,5 @@ func (g *Graph) CopyNode(n *Node, name string, in, out []*Value) *Node {
 
 // New makes an empty graph with the given operator sets.
 func New(name string, opsets map[string]int64) *Graph {
-	return &Graph{Name: name, Opsets: opsets, names: map[string]*Value{}, nodes: map[string]bool{}}
+	return &Graph{Name: name, Opsets: opsets, names: map[string]*Value{}, nodes: map[string]bool{}, inner: map[string]int{}}
 }

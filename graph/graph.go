@@ -29,6 +29,8 @@ type Graph struct {
 
 	names map[string]*Value // every value by name
 	nodes map[string]bool   // node names in use
+	// inner counts the names that live in sub-graphs: no new value may take one, as names are unique across nested graphs.
+	inner map[string]int
 	// suffix is where the search for a free name begins, by base name.
 	suffix map[string]int
 }
@@ -105,12 +107,17 @@ func (g *Graph) Value(name string) *Value { return g.names[name] }
 // Version is the operator-set version of the node's domain; 0 where the model imports none.
 func (g *Graph) Version(n *Node) int64 { return g.Opsets[n.Domain] }
 
-// FreshName returns base, or base with the smallest suffix _2, _3 … that no value of the graph has.
+// FreshName returns base, or base with a suffix _2, _3 … that no value of the graph or of its sub-graphs has.
 func (g *Graph) FreshName(base string) string {
-	if _, taken := g.names[base]; !taken && base != "" {
+	if base != "" && !g.taken(base) {
 		return base
 	}
-	return g.suffixed(base, func(name string) bool { _, taken := g.names[name]; return taken })
+	return g.suffixed(base, g.taken)
+}
+
+func (g *Graph) taken(name string) bool {
+	_, taken := g.names[name]
+	return taken || g.inner[name] > 0
 }
 
 // FreshNodeName is FreshName for nodes; an empty base stays empty, as nodes need no name.
@@ -222,12 +229,13 @@ func (g *Graph) RemoveNodes(set map[*Node]bool) {
 		return
 	}
 	for n := range set {
-		for i := range n.In {
-			g.SetInput(n, i, nil)
+		for _, v := range slices.Concat(n.In, n.Captures) {
+			if v != nil && slices.ContainsFunc(v.Uses, func(u Use) bool { return set[u.Node] }) {
+				v.Uses = slices.DeleteFunc(v.Uses, func(u Use) bool { return set[u.Node] })
+			}
 		}
-		for _, c := range n.Captures {
-			c.Uses = slices.DeleteFunc(c.Uses, func(u Use) bool { return u.Node == n })
-		}
+		clear(n.In)
+		g.release(n)
 		for _, o := range n.Out {
 			if o != nil && g.names[o.Name] == o {
 				delete(g.names, o.Name)
@@ -256,7 +264,10 @@ func (g *Graph) RemoveConst(v *Value) {
 
 // Rename gives v another name; it reports false when that name is taken.
 func (g *Graph) Rename(v *Value, name string) bool {
-	if w, taken := g.names[name]; taken && w != v {
+	if v.Name == name {
+		return true
+	}
+	if g.taken(name) {
 		return false
 	}
 	delete(g.names, v.Name)

@@ -22,7 +22,7 @@ func (g *Graph) inlineFunctions() error {
 	}
 	funcs := map[functionKey]*onnxio.Function{}
 	for _, f := range g.Model.Functions {
-		funcs[functionKey{f.Domain, f.Name, f.Overload}] = f
+		funcs[keyOf(f.Domain, f.Name, f.Overload)] = f
 	}
 	for depth := 0; ; depth++ {
 		var calls []*Node
@@ -63,11 +63,44 @@ func (g *Graph) inlineFunctions() error {
 }
 
 func (g *Graph) functionKey(n *Node) functionKey {
-	k := functionKey{n.Domain, n.Op, ""}
 	if n.file != nil {
-		k.overload = n.file.Overload
+		return keyOf(n.Domain, n.Op, n.file.Overload)
 	}
-	return k
+	return keyOf(n.Domain, n.Op, "")
+}
+
+func keyOf(domain, name, overload string) functionKey {
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	return functionKey{domain, name, overload}
+}
+
+// usedFunctions are the model-local functions that the nodes still call, directly or through sub-graphs and other functions.
+func usedFunctions(all []*onnxio.Function, nodes []*onnxio.Node) []*onnxio.Function {
+	funcs := map[functionKey]*onnxio.Function{}
+	for _, f := range all {
+		funcs[keyOf(f.Domain, f.Name, f.Overload)] = f
+	}
+	used := map[*onnxio.Function]bool{}
+	var visit func(nodes []*onnxio.Node)
+	visit = func(nodes []*onnxio.Node) {
+		for _, n := range nodes {
+			if f := funcs[keyOf(n.Domain, n.OpType, n.Overload)]; f != nil && !used[f] {
+				used[f] = true
+				visit(f.Nodes)
+			}
+			subgraphs(n.Attrs, func(sub *onnxio.Graph) { visit(sub.Nodes) })
+		}
+	}
+	visit(nodes)
+	var kept []*onnxio.Function
+	for _, f := range all {
+		if used[f] {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // inlineCall appends the body of f for the call n, which keeps its operands until it is removed.
@@ -87,13 +120,18 @@ func (g *Graph) inlineCall(n *Node, f *onnxio.Function) error {
 	outs := slices.Clone(n.Out)
 	n.Out = nil
 	for i, name := range f.Outputs {
-		if i < len(outs) && outs[i] != nil {
-			if scope[name] != nil {
-				return invalid(n.String(), "function %s returns its input %q unchanged", f.Name, name)
-			}
-			outs[i].Producer = nil
-			scope[name] = outs[i]
+		if i >= len(outs) || outs[i] == nil {
+			continue
 		}
+		outs[i].Producer = nil
+		if v := scope[name]; v != nil { // an input returned as it is, or a second output of the same name
+			g.NewNode("Identity", "", "", []*Value{v}, []*Value{outs[i]})
+			continue
+		}
+		if absent[name] {
+			return invalid(n.String(), "function %s returns its input %q, which the call leaves out", f.Name, name)
+		}
+		scope[name] = outs[i]
 	}
 	attrs := map[string]*onnxio.Attribute{}
 	for _, a := range f.Defaults {
@@ -104,21 +142,23 @@ func (g *Graph) inlineCall(n *Node, f *onnxio.Function) error {
 	}
 	body := make([]*onnxio.Node, len(f.Nodes))
 	for i, b := range f.Nodes {
-		body[i] = substitute(b, attrs, absent)
+		body[i] = substitute(b, attrs)
 	}
-	return g.link(body, func(name string) *Value { return scope[name] }, scope)
+	return g.link(body, func(name string) *Value { return scope[name] }, scope, absent)
 }
 
-// substitute replaces references to function attributes in a body node (sub-graphs included) and drops absent operands.
-func substitute(b *onnxio.Node, attrs map[string]*onnxio.Attribute, absent map[string]bool) *onnxio.Node {
+// substitute replaces references to function attributes in a body node, sub-graphs included.
+func substitute(b *onnxio.Node, attrs map[string]*onnxio.Attribute) *onnxio.Node {
 	c := *b
-	c.Inputs = slices.Clone(b.Inputs)
-	for i, in := range c.Inputs {
-		if absent[in] {
-			c.Inputs[i] = ""
-		}
-	}
 	c.Attrs = nil
+	inside := func(f *onnxio.Graph) *onnxio.Graph {
+		sub := *f
+		sub.Nodes = nil
+		for _, n := range f.Nodes {
+			sub.Nodes = append(sub.Nodes, substitute(n, attrs))
+		}
+		return &sub
+	}
 	for _, a := range b.Attrs {
 		switch {
 		case a.Ref != "":
@@ -128,12 +168,15 @@ func substitute(b *onnxio.Node, attrs map[string]*onnxio.Attribute, absent map[s
 				c.Attrs = append(c.Attrs, &d)
 			}
 		case a.G != nil:
-			d, sub := *a, *a.G
-			sub.Nodes = nil
-			for _, n := range a.G.Nodes {
-				sub.Nodes = append(sub.Nodes, substitute(n, attrs, absent))
+			d := *a
+			d.G = inside(a.G)
+			c.Attrs = append(c.Attrs, &d)
+		case len(a.Graphs) > 0:
+			d := *a
+			d.Graphs = nil
+			for _, sub := range a.Graphs {
+				d.Graphs = append(d.Graphs, inside(sub))
 			}
-			d.G = &sub
 			c.Attrs = append(c.Attrs, &d)
 		default:
 			c.Attrs = append(c.Attrs, a)
@@ -154,12 +197,17 @@ func (g *Graph) InlineBranch(n *Node, branch *onnxio.Graph) error {
 		}
 		return g.names[name]
 	}
+	if len(branch.Sparse) > 0 {
+		return invalid(n.String(), "its branch holds a sparse initializer, %q", branch.Sparse[0])
+	}
+	g.release(n) // both branches go: their names are free again
+	n.Attrs = nil
 	outs := slices.Clone(n.Out)
 	n.Out = nil
 	for _, t := range branch.Initializers {
 		scope[t.Name] = g.NewConst(t.Name, t)
 	}
-	if err := g.link(branch.Nodes, lookup, scope); err != nil {
+	if err := g.link(branch.Nodes, lookup, scope, nil); err != nil {
 		return err
 	}
 	for i, o := range branch.Outputs {

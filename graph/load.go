@@ -31,7 +31,7 @@ func FromModel(m *onnxio.Model) (*Graph, error) {
 	if f == nil {
 		return nil, invalid("", "the model has no graph")
 	}
-	g := &Graph{Name: f.Name, Model: m, Opsets: map[string]int64{}, names: map[string]*Value{}, nodes: map[string]bool{}}
+	g := &Graph{Name: f.Name, Model: m, Opsets: map[string]int64{}, names: map[string]*Value{}, nodes: map[string]bool{}, inner: map[string]int{}}
 	for _, o := range m.Opsets {
 		d := o.Domain
 		if d == "ai.onnx" {
@@ -79,7 +79,7 @@ func FromModel(m *onnxio.Model) (*Graph, error) {
 		}
 		g.names[name] = &Value{Name: name}
 	}
-	if err := g.link(f.Nodes, func(name string) *Value { return g.names[name] }, nil); err != nil {
+	if err := g.link(f.Nodes, func(name string) *Value { return g.names[name] }, nil, nil); err != nil {
 		return nil, err
 	}
 	for _, vi := range f.ValueInfos {
@@ -109,8 +109,9 @@ func FromModel(m *onnxio.Model) (*Graph, error) {
 }
 
 // link appends file nodes to the graph. lookup resolves the names of values; every output is declared first, so that unsorted
-// files link too. scope, when not nil, renames the outputs (they are local names there).
-func (g *Graph) link(nodes []*onnxio.Node, lookup func(string) *Value, scope map[string]*Value) error {
+// files link too. scope, when not nil, says that the nodes are the body of a function or a branch: their outputs are local names
+// there and are made fresh, and so are the names inside their sub-graphs. absent are formal inputs that the call leaves out.
+func (g *Graph) link(nodes []*onnxio.Node, lookup func(string) *Value, scope map[string]*Value, absent map[string]bool) error {
 	made := make([]*Node, len(nodes))
 	for i, f := range nodes {
 		if f.OpType == "" {
@@ -156,7 +157,7 @@ func (g *Graph) link(nodes []*onnxio.Node, lookup func(string) *Value, scope map
 		n := made[i]
 		n.In = make([]*Value, len(f.Inputs))
 		for j, name := range f.Inputs {
-			if name == "" {
+			if name == "" || absent[name] {
 				continue
 			}
 			v := lookup(name)
@@ -166,66 +167,25 @@ func (g *Graph) link(nodes []*onnxio.Node, lookup func(string) *Value, scope map
 			n.In[j] = v
 			v.Uses = append(v.Uses, Use{n, j})
 		}
-		for _, a := range f.Attrs {
-			for name := range captures(a) {
-				v := lookup(name)
-				if v == nil {
-					return invalid(n.String(), "its sub-graph reads %q, which no node, graph input or initializer gives", name)
-				}
-				n.Captures = append(n.Captures, v)
-				v.Uses = append(v.Uses, Use{n, -1})
+		env := map[string]string{}
+		for _, name := range captures(f.Attrs) {
+			if absent[name] {
+				env[name] = ""
+				continue
 			}
+			v := lookup(name)
+			if v == nil {
+				return invalid(n.String(), "its sub-graph reads %q, which no node, graph input or initializer gives", name)
+			}
+			env[name] = v.Name
+			n.Captures = append(n.Captures, v)
+			v.Uses = append(v.Uses, Use{n, -1})
 		}
+		if scope != nil {
+			n.Attrs = g.rescope(n.Attrs, env)
+		}
+		g.reserve(n)
 	}
 	g.Nodes = append(g.Nodes, made...)
 	return nil
-}
-
-// captures lists the outer names that the sub-graphs of an attribute read.
-func captures(a *onnxio.Attribute) map[string]bool {
-	out := map[string]bool{}
-	if a.G != nil {
-		graphCaptures(a.G, out)
-	}
-	for _, sub := range a.Graphs {
-		graphCaptures(sub, out)
-	}
-	return out
-}
-
-func graphCaptures(f *onnxio.Graph, out map[string]bool) {
-	local := map[string]bool{"": true}
-	for _, t := range f.Initializers {
-		local[t.Name] = true
-	}
-	for _, s := range f.Sparse {
-		local[s] = true
-	}
-	for _, in := range f.Inputs {
-		local[in.Name] = true
-	}
-	for _, n := range f.Nodes {
-		for _, o := range n.Outputs {
-			local[o] = true
-		}
-	}
-	for _, n := range f.Nodes {
-		for _, in := range n.Inputs {
-			if !local[in] {
-				out[in] = true
-			}
-		}
-		for _, a := range n.Attrs {
-			for name := range captures(a) {
-				if !local[name] {
-					out[name] = true
-				}
-			}
-		}
-	}
-	for _, o := range f.Outputs {
-		if !local[o.Name] {
-			out[o.Name] = true
-		}
-	}
 }

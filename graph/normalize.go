@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"slices"
-
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -86,24 +84,27 @@ func (g *Graph) bypassIdentities() {
 	g.RemoveNodes(dead)
 }
 
-// cloneConstants gives every use of a constant a constant of its own. Uses by sub-graphs, by name, keep the original.
+// cloneConstants gives every use of a constant a constant of its own. Uses by sub-graphs, by name, keep the original, and so do
+// graph outputs. The first use of an initializer that a caller may replace (a graph input as well) keeps it; its other uses get
+// constants of their own like any, which the written model names as one as long as they hold the same data.
 func (g *Graph) cloneConstants() {
 	var all []*Value
 	for _, c := range g.Consts {
 		all = append(all, c)
-		keep := c.Captured() || g.IsOutput(c) || c.Overridable
-		for i, u := range slices.Clone(c.Uses) {
-			if u.Index < 0 || (i == 0 && !keep) {
+		taken := c.Captured() || g.IsOutput(c)
+		kept := c.Uses[:0:0]
+		for _, u := range c.Uses {
+			if u.Index < 0 || !taken {
+				taken = taken || u.Index >= 0
+				kept = append(kept, u)
 				continue
 			}
-			if c.Overridable {
-				continue // the caller may replace it: all uses must see the same tensor
-			}
-			d := &Value{Name: g.FreshName(c.Name), Const: c.Const, Origin: c.Origin, FromNode: c.FromNode, Type: c.Type, file: c.file}
+			d := &Value{Name: g.FreshName(c.Name), Const: c.Const, Origin: c.Origin, Recipe: c.Recipe, FromNode: c.FromNode, Type: c.Type, file: c.file}
 			g.names[d.Name] = d
-			g.SetInput(u.Node, u.Index, d)
+			u.Node.In[u.Index], d.Uses = d, []Use{u}
 			all = append(all, d)
 		}
+		c.Uses = kept
 	}
 	g.Consts = all
 }

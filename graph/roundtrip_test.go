@@ -119,7 +119,7 @@ func TestNormalize(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 		for _, c := range g.Consts {
-			if len(c.Uses) > 1 && !c.Captured() && !c.Overridable {
+			if len(c.Uses) > 1 && !c.Captured() {
 				t.Errorf("%s: constant %s has %d uses", path, c.Name, len(c.Uses))
 			}
 		}

@@ -44,6 +44,8 @@ func (g *Graph) ToModel() (*onnxio.Model, error) {
 	for _, v := range g.Inputs {
 		f.Inputs = append(f.Inputs, v.info(v.Name))
 	}
+	// before IR version 4 every initializer is a graph input too, those that growth added included
+	inputsToo := m.IRVersion < 4 && slices.ContainsFunc(g.Consts, func(v *Value) bool { return v.Overridable })
 	listed := map[string]bool{}
 	emitted := map[string]bool{} // Constant nodes
 	for _, v := range g.Consts {
@@ -54,10 +56,11 @@ func (g *Graph) ToModel() (*onnxio.Model, error) {
 		listed[n] = true
 		t := tensors[n]
 		f.Initializers = append(f.Initializers, t)
-		if v.Overridable {
-			f.Inputs = append(f.Inputs, v.info(n))
-		} else if v.Type != nil {
-			f.ValueInfos = append(f.ValueInfos, v.info(n))
+		switch {
+		case v.Overridable, inputsToo:
+			f.Inputs = append(f.Inputs, v.constInfo(n))
+		case v.Type != nil:
+			f.ValueInfos = append(f.ValueInfos, v.constInfo(n))
 		}
 	}
 	for _, n := range g.Nodes {
@@ -96,6 +99,7 @@ func (g *Graph) ToModel() (*onnxio.Model, error) {
 	for _, v := range g.Outputs {
 		f.Outputs = append(f.Outputs, v.info(v.Name))
 	}
+	m.Functions = usedFunctions(m.Functions, f.Nodes)
 	return m, nil
 }
 
@@ -134,6 +138,25 @@ func (v *Value) info(name string) *onnxio.ValueInfo {
 		vi = &c
 	}
 	vi.Name, vi.Type, vi.Doc = name, v.Type, v.Doc
+	return vi
+}
+
+// constInfo is info for a constant: the declaration always fits the tensor.
+func (v *Value) constInfo(name string) *onnxio.ValueInfo {
+	vi := v.info(name)
+	fits := vi.Type != nil && (!vi.Type.HasShape || len(vi.Type.Dims) == len(v.Const.Dims))
+	if fits && vi.Type.HasShape {
+		for i, d := range vi.Type.Dims {
+			fits = fits && (d.Param != "" || d.Value < 0 || d.Value == v.Const.Dims[i])
+		}
+	}
+	if !fits {
+		dims := make([]onnxio.Dim, len(v.Const.Dims))
+		for i, n := range v.Const.Dims {
+			dims[i].Value = n
+		}
+		vi.Type = onnxio.TensorType(v.Const.DType, dims...)
+	}
 	return vi
 }
 
@@ -208,9 +231,6 @@ func (g *Graph) mergeConstants() (map[*Value]string, map[string]*onnxio.Tensor, 
 func sameConst(a, b *Value) (bool, error) {
 	if a.Const == b.Const || (a.Recipe != "" && a.Recipe == b.Recipe) {
 		return true, nil
-	}
-	if a.Recipe != b.Recipe && a.Const.ByteLen() > mergeBytes {
-		return false, nil
 	}
 	if a.Const.ByteLen() > mergeBytes {
 		return false, nil

@@ -14,8 +14,24 @@ var littleEndian = func() bool {
 	return binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 }()
 
-// fromONNX is the tensor's content in engine form. Data that has the engine's element type already, is little-endian like the
-// machine and aligned is used in place; everything else is converted.
+// unaligned reports whether the machine reads numbers at any address. Weights in an ONNX file begin wherever the message before
+// them ends.
+var unaligned = slices.Contains([]string{"386", "amd64", "arm64", "ppc64le"}, runtime.GOARCH)
+
+// storedFrom is the number of elements from which on a weight is not converted as a whole, but where and when it is read.
+var storedFrom = 1 << 14
+
+// stored is the content of a weight in the form that the file has it in, where that is not the form that it is computed in. It
+// is a buffer only so that it can be an operand: an operator that is no storedReader gets a converted copy for as long as it runs.
+type stored struct {
+	kernel.Stored
+	dt  onnxio.DType
+	raw_ []byte
+	err error
+}
+
+// fromONNX is the tensor's content in engine form. Data that has the engine's element type already and is little-endian like the
+// machine is used in place; everything else is converted.
 func fromONNX(t *onnxio.Tensor, shadow bool) (*tensor, error) {
 	if elemBytes(t.DType, shadow) == 0 {
 		return nil, fmt.Errorf("tensor %q: element type %v is not supported", t.Name, t.DType)
@@ -91,7 +107,7 @@ func view[T kernel.Elem](raw []byte, n int, decode func([]byte) T) (buf[T], erro
 	if n == 0 {
 		return buf[T]{}, nil
 	}
-	if littleEndian && uintptr(unsafe.Pointer(&raw[0]))%unsafe.Alignof(z) == 0 {
+	if littleEndian && (unaligned || uintptr(unsafe.Pointer(&raw[0]))%unsafe.Alignof(z) == 0) {
 		return unsafe.Slice((*T)(unsafe.Pointer(&raw[0])), n), nil
 	}
 	out := make(buf[T], n)

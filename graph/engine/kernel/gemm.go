@@ -17,6 +17,16 @@ const (
 // Every element of C is summed over k in ascending order inside blocks of fixed size, so the result is the same for any number
 // of threads.
 func Gemm[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{own: b, ld: ldb}, beta, c, ldc)
+}
+
+// GemmStored is Gemm with a matrix B as it is stored, whose first element is number off. The result has the bits that Gemm gives
+// for the widened matrix, which never exists: panels are widened as they are packed.
+func GemmStored[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b Stored, off, ldb int, beta T, c []T, ldc int) {
+	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{stored: b, off: off, ld: ldb}, beta, c, ldc)
+}
+
+func gemmOf[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, c []T, ldc int) {
 	if m <= 0 || n <= 0 {
 		return
 	}
@@ -25,15 +35,15 @@ func Gemm[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T
 		return
 	}
 	if m < 4 {
-		gemmFlat(threads, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+		gemmFlat(threads, transA, transB, m, n, k, alpha, a, lda, b, beta, c, ldc)
 		return
 	}
-	multiply(pickTile[T](), threads, transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	multiply(pickTile[T](), threads, transA, transB, m, n, k, alpha, a, lda, b, beta, c, ldc)
 }
 
 // multiply is the blocked product with a given tile.
-func multiply[T Float](t tile[T], threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	g := gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, tile: t}
+func multiply[T Float](t tile[T], threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, c []T, ldc int) {
+	g := gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldc: ldc, tile: t}
 	if m*n*k < 1<<17 {
 		threads = 1
 	}
@@ -65,21 +75,42 @@ type gemm[T Float] struct {
 	transA, transB bool
 	m, n, k        int
 	alpha, beta    T
-	a, b, c        []T
-	lda, ldb, ldc  int
+	a, c           []T
+	b              matrix[T]
+	lda, ldc       int
 	tile           tile[T]
 }
 
 // packB copies columns [jc+lo, jc+hi) of rows [pc, pc+kc) of op(B) into panels of tile.n columns, zero-padded.
 func (g *gemm[T]) packB(dst []T, pc, kc, jc, lo, hi int) {
-	w := g.tile.n
+	rows, cols, i0, j0 := kc, hi-lo, pc, jc+lo
+	if g.transB {
+		rows, cols, i0, j0 = hi-lo, kc, jc+lo, pc
+	}
+	switch b := g.b; {
+	case b.own != nil:
+		packPanels(dst, b.own[i0*b.ld+j0:], b.ld, g.transB, kc, lo, hi, g.tile.n)
+	case b.stored.F32 != nil:
+		packPanels(dst, b.stored.F32[b.off+i0*b.ld+j0:], b.ld, g.transB, kc, lo, hi, g.tile.n)
+	default:
+		room := borrow[float32](rows * cols)
+		defer giveBack(room)
+		for i := range rows {
+			b.stored.Decode((*room)[i*cols:(i+1)*cols], b.off+(i0+i)*b.ld+j0)
+		}
+		packPanels(dst, *room, cols, g.transB, kc, lo, hi, g.tile.n)
+	}
+}
+
+// packPanels packs columns [lo, hi) of a block that begins at src.
+func packPanels[T, S Float](dst []T, src []S, ld int, trans bool, kc, lo, hi, w int) {
 	for j := lo; j < hi; j += w {
 		p := dst[j*kc : (j+w)*kc]
 		cols := min(w, hi-j)
-		if g.transB {
-			packRows(p, g.b[(jc+j)*g.ldb+pc:], g.ldb, cols, kc, w)
+		if trans {
+			packRows(p, src[(j-lo)*ld:], ld, cols, kc, w)
 		} else {
-			packCols(p, g.b[pc*g.ldb+jc+j:], g.ldb, cols, kc, w)
+			packCols(p, src[j-lo:], ld, cols, kc, w)
 		}
 	}
 }
@@ -135,7 +166,7 @@ func (g *gemm[T]) store(c, acc []T, first bool) {
 }
 
 // packRows interleaves rows (contiguous along k): dst[p*w+r] = src[r*ld+p].
-func packRows[T Float](dst, src []T, ld, rows, kc, w int) {
+func packRows[T, S Float](dst []T, src []S, ld, rows, kc, w int) {
 	for r := range w {
 		if r >= rows {
 			for p := range kc {
@@ -144,16 +175,16 @@ func packRows[T Float](dst, src []T, ld, rows, kc, w int) {
 			continue
 		}
 		for p, v := range src[r*ld : r*ld+kc] {
-			dst[p*w+r] = v
+			dst[p*w+r] = T(v)
 		}
 	}
 }
 
 // packCols copies strips of rows that run along the panel: dst[p*w+r] = src[p*ld+r].
-func packCols[T Float](dst, src []T, ld, cols, kc, w int) {
+func packCols[T, S Float](dst []T, src []S, ld, cols, kc, w int) {
 	for p := range kc {
 		d := dst[p*w : p*w+w]
-		copy(d, src[p*ld:p*ld+cols])
+		widenRun(d[:cols], src[p*ld:p*ld+cols])
 		for r := cols; r < w; r++ {
 			d[r] = 0
 		}
@@ -161,7 +192,7 @@ func packCols[T Float](dst, src []T, ld, cols, kc, w int) {
 }
 
 // gemmFlat is the product for very few rows, where packing B would cost as much as the arithmetic.
-func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, c []T, ldc int) {
 	if n*k < 1<<16 {
 		threads = 1
 	}
@@ -172,53 +203,77 @@ func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a
 		return a[i*lda+p]
 	}
 	Parallel(threads, n, grainN, func(lo, hi int) {
-		row := borrow[T](k)
-		defer giveBack(row)
+		room, decoded := borrow[T](m*k), borrow[float32](max(k, hi-lo))
+		defer giveBack(room)
+		defer giveBack(decoded)
+		rows := *room
+		var stored []float32
 		for i := range m {
-			ai := (*row)[:k]
-			for p := range ai {
-				ai[p] = at(i, p)
+			for p := range k {
+				rows[i*k+p] = at(i, p)
 			}
-			out := c[i*ldc+lo : i*ldc+hi]
-			if transB {
-				for j := range out {
-					s := alpha * dot(ai, b[(lo+j)*ldb:(lo+j)*ldb+k])
-					if beta != 0 {
-						s += beta * out[j]
+			if !transB {
+				scale(1, hi-lo, beta, c[i*ldc+lo:], ldc)
+			}
+		}
+		// B is what is large, so it is read once, for all rows.
+		if !transB {
+			for p := range k {
+				for i := range m {
+					out, v := c[i*ldc+lo:i*ldc+hi], alpha*rows[i*k+p]
+					if b.own != nil {
+						axpy(v, b.own[p*b.ld+lo:p*b.ld+hi], out)
+					} else {
+						if i == 0 {
+							stored = b.narrow(*decoded, p*b.ld+lo, hi-lo)
+						}
+						axpy(v, stored, out)
 					}
-					out[j] = s
 				}
-				continue
 			}
-			scale(1, len(out), beta, out, len(out))
-			for p, v := range ai {
-				axpy(alpha*v, b[p*ldb+lo:p*ldb+hi], out)
+			return
+		}
+		for j := lo; j < hi; j++ {
+			if b.own == nil {
+				stored = b.narrow(*decoded, j*b.ld, k)
+			}
+			for i := range m {
+				var s T
+				if b.own != nil {
+					s = alpha * dot(rows[i*k:(i+1)*k], b.own[j*b.ld:j*b.ld+k])
+				} else {
+					s = alpha * dot(rows[i*k:(i+1)*k], stored)
+				}
+				if beta != 0 {
+					s += beta * c[i*ldc+j]
+				}
+				c[i*ldc+j] = s
 			}
 		}
 	})
 }
 
 // dot sums in four interleaved accumulators, always in the same order.
-func dot[T Float](a, b []T) T {
+func dot[T, S Float](a []T, b []S) T {
 	var s0, s1, s2, s3 T
 	b = b[:len(a)]
 	for len(a) >= 4 && len(b) >= 4 {
-		s0 += a[0] * b[0]
-		s1 += a[1] * b[1]
-		s2 += a[2] * b[2]
-		s3 += a[3] * b[3]
+		s0 += a[0] * T(b[0])
+		s1 += a[1] * T(b[1])
+		s2 += a[2] * T(b[2])
+		s3 += a[3] * T(b[3])
 		a, b = a[4:], b[4:]
 	}
 	for i, v := range a {
-		s0 += v * b[i]
+		s0 += v * T(b[i])
 	}
 	return (s0 + s2) + (s1 + s3)
 }
 
-func axpy[T Float](alpha T, x, y []T) {
+func axpy[T, S Float](alpha T, x []S, y []T) {
 	y = y[:len(x)]
 	for i, v := range x {
-		y[i] += alpha * v
+		y[i] += alpha * T(v)
 	}
 }
 

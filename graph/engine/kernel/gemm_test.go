@@ -84,7 +84,7 @@ func testGemm[T Float](t *testing.T, tiles []tile[T], tol float64) {
 				// The blocked path, with every tile and also for shapes that Gemm takes another way.
 				for _, tl := range tiles {
 					c3 := append([]T(nil), fresh...)
-					multiply(tl, 2, ta, tb, m, n, k, T(ab[0]), a, lda, b, ldb, T(ab[1]), c3, ldc)
+					multiply(tl, 2, ta, tb, m, n, k, T(ab[0]), a, lda, matrix[T]{own: b, ld: ldb}, T(ab[1]), c3, ldc)
 					for i := range m {
 						for j := range n {
 							if d := math.Abs(float64(c3[i*ldc+j]) - want[i*n+j]); !(d <= tol*math.Sqrt(float64(k)+1)) {
