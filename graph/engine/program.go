@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"gorgonia.org/gorgonia"
 	dense "gorgonia.org/tensor"
@@ -217,7 +218,11 @@ func newMachine(g *gorgonia.ExprGraph) (m machine, err error) {
 			err = fmt.Errorf("gorgonia: %v", r)
 		}
 	}()
-	return gorgonia.NewTapeMachine(g), nil
+	t := gorgonia.NewTapeMachine(g)
+	// Its finalizer is for CUDA. The machine and our operators point at each other, and what is in a cycle with a finalizer is never
+	// collected: every program would stay for good, weights included.
+	runtime.SetFinalizer(t, nil)
+	return t, nil
 }
 
 // run computes the outputs. The tensors returned are valid until the next run.
