@@ -34,6 +34,9 @@ func (e *GateError) Error() string {
 // Apply grows the graph of a plan by an operator, which Plan.Operator made or which has the same axes. Weights are computed when they
 // are written. Inputs stay open as long as the result is used.
 func Apply(ctx context.Context, p *Plan, op *Operator) (*Grown, error) {
+	if err := p.fits(op); err != nil {
+		return nil, err
+	}
 	g := p.deep.Graph.Clone()
 	for _, v := range p.deep.Graph.Consts {
 		if err := ctx.Err(); err != nil {

@@ -106,6 +106,9 @@ func (p *Plan) deepen(ctx context.Context, layouts [][]blocks.Layer, deeper bool
 		}
 		for i, layer := range consts[s] {
 			for m, v := range layer {
+				if v == nil {
+					return fmt.Errorf("adding layers: layer %d of stage %d has no constant for %s", i, s, st.Modules[m].Name)
+				}
 				if w := d.axes.Graph.Value(v.Name); w != nil {
 					d.slots[w] = slot{s, i, m}
 				}

@@ -2,6 +2,7 @@ package ligo
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -75,6 +76,55 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 	return op, nil
 }
 
+// OperatorError says that an operator does not belong to a plan.
+type OperatorError struct{ Axis, Text string }
+
+func (e *OperatorError) Error() string { return fmt.Sprintf("operator: axis %s: %s", e.Axis, e.Text) }
+
+// fits checks that an operator has what a plan needs, in the right sizes.
+func (p *Plan) fits(op *Operator) error {
+	for _, a := range p.deep.Atoms {
+		r := p.rules[a]
+		if r.trivial() {
+			continue
+		}
+		m, ok := op.Axes[a.Name]
+		if !ok {
+			return &OperatorError{a.Name, "is missing"}
+		}
+		for _, x := range []struct {
+			m        linmap.Matrix
+			to, from int
+		}{{m.R, r.n2, r.n1}, {m.L, r.n1, r.n2}, {m.F, r.n1, r.n2}, {m.M, r.n2, r.n1}, {m.Z, r.n2, r.n1}} {
+			if x.m == nil {
+				return &OperatorError{a.Name, "has not all its matrices"}
+			}
+			if to, from := x.m.Dims(); to != x.to || from != x.from {
+				return &OperatorError{a.Name, fmt.Sprintf("has a matrix of %d x %d, needed is %d x %d", to, from, x.to, x.from)}
+			}
+		}
+	}
+	for s, ls := range p.layers {
+		st := p.small.Blocks.Stages[s]
+		for i, m := range st.Modules {
+			if ls.layers == nil || !m.Consts[0].Const.DType.Growable() {
+				continue
+			}
+			key := moduleKey(s, st, i)
+			w := op.Blends[key]
+			if len(w) != len(ls.layers) {
+				return &OperatorError{key, fmt.Sprintf("blends %d layers, needed are %d", len(w), len(ls.layers))}
+			}
+			for _, row := range w {
+				if len(row) != len(st.Blocks) {
+					return &OperatorError{key, fmt.Sprintf("blends from %d layers, the model has %d", len(row), len(st.Blocks))}
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // axisMaps are the matrices of a rule.
 func (p *Plan) axisMaps(r *rule) AxisMaps {
 	if r.form == formKeep {
@@ -102,6 +152,9 @@ func (p *Plan) axisMaps(r *rule) AxisMaps {
 	w := p.splits(r)
 	m.F = linmap.Split(r.index, w, r.n1)
 	m.L = linmap.Split(cut, w, r.n1)
+	if r.form == formZero {
+		m.L = m.F // the residue is zero wherever the axis goes, so that its columns are free everywhere
+	}
 	if r.gauge != 1 {
 		m.R, m.L, m.F = linmap.Scaled(m.R, r.gauge), linmap.Scaled(m.L, 1/r.gauge), linmap.Scaled(m.F, 1/r.gauge)
 	}

@@ -58,7 +58,7 @@ func (p *Plan) postStream(op *Operator, r *rule) (s *postStream, ok bool, err er
 		}
 		s.sites = append(s.sites, site)
 	}
-	if len(s.sites) == 0 {
+	if !slices.ContainsFunc(s.sites, func(x *normSite) bool { return x.norm.Post }) {
 		return nil, false, nil
 	}
 	order := map[*graph.Node]int{}

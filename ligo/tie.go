@@ -2,6 +2,7 @@ package ligo
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -174,7 +175,11 @@ func transposed(x, y []byte, rows, cols, size int) bool {
 		return false
 	}
 	at := func(i, j int) bool {
-		return bytes.Equal(x[(i*cols+j)*size:][:size], y[(j*rows+i)*size:][:size])
+		a, b := x[(i*cols+j)*size:][:size], y[(j*rows+i)*size:][:size]
+		if size == 4 { // most models
+			return binary.LittleEndian.Uint32(a) == binary.LittleEndian.Uint32(b)
+		}
+		return bytes.Equal(a, b)
 	}
 	// A few elements tell different matrices apart without reading them.
 	for k := range min(rows, 16) {
