@@ -12,7 +12,8 @@ import (
 type arena struct {
 	shadow bool
 	limit  int64 // 0: none
-	total  int64
+	total  int64 // in buffers
+	held   int64 // in weights
 	all    []*storage
 }
 
@@ -44,11 +45,8 @@ func (a *arena) get(dt onnxio.DType, n, refs int) (*storage, error) {
 	}
 	if best == nil {
 		need := int64(n) * elemBytes(dt, a.shadow)
-		if a.limit > 0 && a.total+need > a.limit {
-			a.trim()
-			if a.total+need > a.limit {
-				return nil, &MemoryError{a.total + need, a.limit}
-			}
+		if err := a.room(need); err != nil {
+			return nil, err
 		}
 		best = &storage{buf: probe.fresh(n)}
 		a.total += need
@@ -56,6 +54,29 @@ func (a *arena) get(dt onnxio.DType, n, refs int) (*storage, error) {
 	}
 	best.refs = refs
 	return best, nil
+}
+
+// room makes sure that need more bytes are within the limit.
+func (a *arena) room(need int64) error {
+	if a.limit > 0 && a.held+a.total+need > a.limit {
+		a.trim()
+		if all := a.held + a.total + need; all > a.limit {
+			return &MemoryError{all, a.limit}
+		}
+	}
+	return nil
+}
+
+// hold counts memory of weights.
+func (a *arena) hold(n int64) error {
+	if n == 0 {
+		return nil
+	}
+	err := a.room(n)
+	if err == nil {
+		a.held += n
+	}
+	return err
 }
 
 // trim forgets the free buffers.

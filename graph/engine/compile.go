@@ -65,7 +65,11 @@ func (v *value) content() (*tensor, error) {
 	case v.known != nil:
 		return v.known, nil
 	case v.weight != nil:
-		return v.c.e.constant(v.weight)
+		t, err := v.c.e.constant(v.weight)
+		if err != nil {
+			return nil, err
+		}
+		return (&tensor{v.spec, t.buf}).widened(v.c.x)
 	case v.from == nil:
 		return nil, &contentError{v}
 	}
@@ -235,6 +239,9 @@ func (c *compiler) apply(label string, op operator, in ...*value) ([]*value, err
 	if err != nil {
 		return nil, err
 	}
+	if w, err := c.viewed(op, in, specs); w != nil || err != nil {
+		return []*value{w}, err
+	}
 	k := &call{label: label, op: op, in: in}
 	size, known := 0, true
 	for _, v := range in {
@@ -273,6 +280,21 @@ func (c *compiler) apply(label string, op operator, in ...*value) ([]*value, err
 	}
 	c.calls = append(c.calls, k)
 	return k.out, nil
+}
+
+// viewed is a view of a weight that is read as it is stored: the same weight with another shape, as its elements are nowhere else.
+func (c *compiler) viewed(op operator, in []*value, specs []spec) (*value, error) {
+	if _, ok := op.(viewer); !ok || in[0].weight == nil {
+		return nil, nil
+	}
+	t, err := c.e.constant(in[0].weight)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := t.buf.(*stored); !ok {
+		return nil, nil
+	}
+	return &value{spec: specs[0], name: in[0].name, c: c, weight: in[0].weight}, nil
 }
 
 // one is apply for operators with one output.

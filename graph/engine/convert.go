@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
+	"slices"
 	"unsafe"
 
 	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
@@ -18,50 +20,52 @@ var littleEndian = func() bool {
 // them ends.
 var unaligned = slices.Contains([]string{"386", "amd64", "arm64", "ppc64le"}, runtime.GOARCH)
 
-// storedFrom is the number of elements from which on a weight is not converted as a whole, but where and when it is read.
-var storedFrom = 1 << 14
-
-// stored is the content of a weight in the form that the file has it in, where that is not the form that it is computed in. It
-// is a buffer only so that it can be an operand: an operator that is no storedReader gets a converted copy for as long as it runs.
-type stored struct {
-	kernel.Stored
-	dt  onnxio.DType
-	raw_ []byte
-	err error
-}
-
 // fromONNX is the tensor's content in engine form. Data that has the engine's element type already and is little-endian like the
 // machine is used in place; everything else is converted.
 func fromONNX(t *onnxio.Tensor, shadow bool) (*tensor, error) {
-	if elemBytes(t.DType, shadow) == 0 {
-		return nil, fmt.Errorf("tensor %q: element type %v is not supported", t.Name, t.DType)
-	}
-	s := spec{t.DType, toInts(t.Dims)}
-	if err := checkShape(s.shape); err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
-	}
-	out := &tensor{spec: s}
-	n := s.size()
-	if isFloat(t.DType) {
-		wide := shadow || t.DType == onnxio.Double
-		switch {
-		case wide && t.DType != onnxio.Double:
-			v, err := t.Float64s()
-			out.buf = buf[float64](v)
-			return out, err
-		case t.DType == onnxio.Float16 || t.DType == onnxio.BFloat16:
-			v, err := t.Float32s()
-			out.buf = buf[float32](v)
-			return out, err
-		}
+	s, err := specOf(t, shadow)
+	if err != nil {
+		return nil, err
 	}
 	raw, err := t.Bytes()
 	if err != nil {
 		return nil, err
 	}
-	b, err := newBuffer(t.DType, shadow, 0)
+	return fromRaw(t.Name, s, raw, shadow)
+}
+
+func specOf(t *onnxio.Tensor, shadow bool) (spec, error) {
+	if elemBytes(t.DType, shadow) == 0 {
+		return spec{}, fmt.Errorf("tensor %q: element type %v is not supported", t.Name, t.DType)
+	}
+	s := spec{t.DType, toInts(t.Dims)}
+	if err := checkShape(s.shape); err != nil {
+		return spec{}, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	return s, nil
+}
+
+// fromRaw is fromONNX of the tensor's bytes.
+func fromRaw(name string, s spec, raw []byte, shadow bool) (*tensor, error) {
+	n := s.size()
+	b, err := newBuffer(s.dt, shadow, 0)
 	if err != nil {
 		return nil, err
+	}
+	out := &tensor{spec: s}
+	switch b.(type) {
+	case buf[float32]:
+		if s.dt != onnxio.Float {
+			v := make(buf[float32], n)
+			out.buf = v
+			return out, onnxio.DecodeFloats(v, s.dt, raw)
+		}
+	case buf[float64]:
+		if s.dt != onnxio.Double {
+			v := make(buf[float64], n)
+			out.buf = v
+			return out, onnxio.DecodeFloats(v, s.dt, raw)
+		}
 	}
 	switch b.(type) {
 	case buf[float32]:
@@ -92,7 +96,7 @@ func fromONNX(t *onnxio.Tensor, shadow bool) (*tensor, error) {
 		out.buf = v
 	}
 	if err != nil {
-		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+		return nil, fmt.Errorf("tensor %q: %w", name, err)
 	}
 	return out, nil
 }

@@ -22,9 +22,12 @@ type Options struct {
 	Float64 bool
 	// Outputs names inner values to return besides the graph's outputs.
 	Outputs []string
-	// MaxMemory bounds the bytes of intermediate values alive at once; 0 is no bound. More is refused with *MemoryError. Weights
-	// are not counted.
+	// MaxMemory bounds the bytes of intermediate values alive at once, together with the weights that are not in a mapped file;
+	// 0 is no bound. More is refused with *MemoryError.
 	MaxMemory int64
+	// Frugal keeps nothing that can be made or read again: a weight in a mapped file leaves memory after each operator that has
+	// read it, buffers and programs after each run. For a few runs of a large model.
+	Frugal bool
 	// Threads is how many goroutines a kernel may use; 0 is GOMAXPROCS. Results do not depend on it.
 	Threads int
 }
@@ -106,6 +109,9 @@ func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map
 	if err != nil {
 		return nil, err
 	}
+	if e.opts.Frugal {
+		defer e.forget()
+	}
 	outs, err := p.run(ctx, tensors)
 	if err != nil {
 		return nil, err
@@ -121,17 +127,30 @@ func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map
 	return result, nil
 }
 
-// constant is fromONNX with a memory: programs share what had to be converted.
+// constant is fromWeight with a memory: programs share what had to be converted.
 func (e *Engine) constant(t *onnxio.Tensor) (*tensor, error) {
 	if k := e.consts[t]; k != nil {
 		return k, nil
 	}
-	k, err := fromONNX(t, e.opts.Float64)
+	k, held, err := fromWeight(t, e.opts.Float64)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.arena.hold(held); err != nil {
 		return nil, err
 	}
 	e.consts[t] = k
 	return k, nil
+}
+
+// forget drops programs and buffers.
+func (e *Engine) forget() {
+	for _, c := range e.cache {
+		c.p.close()
+	}
+	e.cache = nil
+	e.arena.begin()
+	e.arena.trim()
 }
 
 // program takes the program for these inputs from the cache or compiles it.

@@ -58,7 +58,7 @@ type MemoryError struct {
 }
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("needs %d bytes of memory for intermediate values, the limit is %d", e.Need, e.Limit)
+	return fmt.Sprintf("needs %d bytes of memory for intermediate values and weights, the limit is %d", e.Need, e.Limit)
 }
 
 // contentError asks the compiler for the content of an operand that is not known yet.

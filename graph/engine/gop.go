@@ -9,6 +9,8 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	dense "gorgonia.org/tensor"
+
+	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
 // gop is an operator of this package as a gorgonia operator: one instance per output of a call. The instance of output 0 computes
@@ -30,7 +32,21 @@ type arg struct {
 	static *tensor
 	slot   *slot // of the child; nil for inputs and weights
 	child  bool
+	// stored is the content of a child that is a weight read as it is stored.
+	stored *tensor
+	// forget is a weight whose pages are given back when the operator has run.
+	forget *onnxio.Tensor
 }
+
+// node is the type that the operand has to gorgonia.
+func (a arg) node() spec {
+	if a.stored != nil {
+		return bytesSpec(a.stored.buf.(*stored))
+	}
+	return a.spec
+}
+
+func bytesSpec(s *stored) spec { return spec{onnxio.Uint8, []int{len(s.encoded)}} }
 
 func nodeType(s spec, t dense.Dtype) hm.Type {
 	return gorgonia.TensorType{Dims: len(denseShape(s.shape)), Of: t}
@@ -57,7 +73,7 @@ func (o *gop) Type() hm.Type {
 	} else {
 		for _, a := range o.args {
 			if a.child {
-				types = append(types, o.typeOf(a.spec))
+				types = append(types, o.typeOf(a.node()))
 			}
 		}
 	}
@@ -81,7 +97,7 @@ func (o *gop) InferShape(in ...gorgonia.DimSizer) (dense.Shape, error) {
 			continue
 		}
 		s, ok := in[i].(dense.Shape)
-		if want := denseShape(a.spec.shape); !ok || !s.Eq(want) {
+		if want := denseShape(a.node().shape); !ok || !s.Eq(want) {
 			return nil, fmt.Errorf("%s: operand %d has shape %v, %v was inferred", o.call.label, i, in[i], want)
 		}
 		i++
@@ -112,6 +128,9 @@ func (o *gop) Do(vals ...gorgonia.Value) (v gorgonia.Value, err error) {
 		switch {
 		case a.static != nil:
 			in[i] = a.static
+		case a.stored != nil:
+			in[i] = a.stored
+			vals = vals[1:]
 		case a.child:
 			b, err := fromDense(vals[0])
 			if err != nil {
@@ -130,6 +149,10 @@ func (o *gop) Do(vals ...gorgonia.Value) (v gorgonia.Value, err error) {
 // run allocates the outputs, computes them, and gives back what is no longer needed.
 func (o *gop) run(in []*tensor) error {
 	out := make([]*tensor, len(o.out))
+	scratch, err := o.widen(in)
+	if err != nil {
+		return err
+	}
 	if _, ok := o.call.op.(viewer); ok {
 		st := o.shared()
 		if st != nil {
@@ -164,8 +187,37 @@ func (o *gop) run(in []*tensor) error {
 		if a.slot != nil && a.slot.st != nil {
 			a.slot.st.refs--
 		}
+		if a.forget != nil {
+			a.forget.Forget()
+		}
+	}
+	for _, st := range scratch {
+		st.refs--
 	}
 	return nil
+}
+
+// widen replaces operands that the operator cannot read as they are stored by copies in buffers of the arena.
+func (o *gop) widen(in []*tensor) (scratch []*storage, err error) {
+	reader, _ := o.call.op.(storedReader)
+	for i, t := range in {
+		if t == nil {
+			continue
+		}
+		s, ok := t.buf.(*stored)
+		if !ok || reader != nil && reader.readsStored(i) {
+			continue
+		}
+		st, err := o.p.arena.get(t.dt, s.n, 1)
+		if err != nil {
+			return nil, err
+		}
+		b := st.buf.slice(0, s.n)
+		s.widenTo(o.p.x, b, 0)
+		in[i] = &tensor{t.spec, b}
+		scratch = append(scratch, st)
+	}
+	return scratch, nil
 }
 
 // shared is the storage of the first operand.

@@ -70,11 +70,17 @@ func (o *gatherOp) forward(x *exec, in, out []*tensor) error {
 	outer, inner := product(in[0].shape[:o.at]), product(in[0].shape[o.at+1:])
 	one := []int{1}
 	row := kernel.NewWalk([]int{inner}, one, one)
+	weight, isStored := in[0].buf.(*stored)
 	for a := range outer {
 		for k, i := range idx {
 			p, err := position(i, n)
 			if err != nil {
 				return err
+			}
+			if isStored {
+				at := (a*len(idx) + k) * inner
+				weight.widenTo(x, out[0].buf.slice(at, at+inner), (a*n+p)*inner)
+				continue
 			}
 			if inner == 1 {
 				out[0].buf.set(a*len(idx)+k, in[0].buf, a*n+p)
@@ -85,6 +91,8 @@ func (o *gatherOp) forward(x *exec, in, out []*tensor) error {
 	}
 	return nil
 }
+
+func (*gatherOp) readsStored(operand int) bool { return operand == 0 }
 
 // gatherElementsOp takes, for every position of the index tensor, the element at that index of the axis.
 type gatherElementsOp struct {

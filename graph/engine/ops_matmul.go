@@ -124,16 +124,27 @@ func (o *matmulOp) infer(in []*value) ([]spec, error) {
 func (o *matmulOp) forward(x *exec, in, out []*tensor) error {
 	switch d := out[0].buf.(type) {
 	case buf[float32]:
-		matmul(x, o, d, in[0].buf.(buf[float32]), in[1].buf.(buf[float32]))
+		matmul(x, o, d, in[0].buf.(buf[float32]), in[1].buf)
 	case buf[float64]:
-		matmul(x, o, d, in[0].buf.(buf[float64]), in[1].buf.(buf[float64]))
+		matmul(x, o, d, in[0].buf.(buf[float64]), in[1].buf)
 	default:
 		return o.integers(in, out)
 	}
 	return nil
 }
 
-func matmul[T kernel.Float](x *exec, o *matmulOp, y, a, b []T) {
+func (*matmulOp) readsStored(operand int) bool { return operand == 1 }
+
+// times is a matrix product with a second operand that may be a weight as it is stored, from element off on.
+func times[T kernel.Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b buffer, off, ldb int, beta T, c []T, ldc int) {
+	if s, ok := b.(*stored); ok {
+		kernel.GemmStored(threads, transA, transB, m, n, k, alpha, a, lda, s.Stored, off, ldb, beta, c, ldc)
+		return
+	}
+	kernel.Gemm(threads, transA, transB, m, n, k, alpha, a, lda, b.(buf[T])[off:], ldb, beta, c, ldc)
+}
+
+func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer) {
 	lda, ldb := o.k, o.n
 	if o.transA {
 		lda = o.m
@@ -149,7 +160,7 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a, b []T) {
 	kernel.Parallel(x.threads, stacks, 1, func(lo, hi int) {
 		for s := lo; s < hi; s++ {
 			pa, pb := o.stack(s)
-			kernel.Gemm(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b[pb*o.k*o.n:], ldb, 0, y[s*o.m*o.n:], o.n)
+			times(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, 0, y[s*o.m*o.n:], o.n)
 		}
 	})
 }
@@ -254,16 +265,18 @@ func (o *gemmOp) forward(x *exec, in, out []*tensor) error {
 	}
 	switch d := out[0].buf.(type) {
 	case buf[float32]:
-		gemm(x, o, beta, d, in[0].buf.(buf[float32]), in[1].buf.(buf[float32]))
+		gemm(x, o, beta, d, in[0].buf.(buf[float32]), in[1].buf)
 	case buf[float64]:
-		gemm(x, o, beta, d, in[0].buf.(buf[float64]), in[1].buf.(buf[float64]))
+		gemm(x, o, beta, d, in[0].buf.(buf[float64]), in[1].buf)
 	default:
 		return errType(in[0])
 	}
 	return nil
 }
 
-func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a, b []T) {
+func (*gemmOp) readsStored(operand int) bool { return operand == 1 }
+
+func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a []T, b buffer) {
 	lda, ldb := o.k, o.n
 	if o.transA {
 		lda = o.m
@@ -271,5 +284,5 @@ func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a, b []T) {
 	if o.transB {
 		ldb = o.k
 	}
-	kernel.Gemm(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, b, ldb, T(beta), y, o.n)
+	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, b, 0, ldb, T(beta), y, o.n)
 }

@@ -167,12 +167,27 @@ func (c *compiler) operands(p *program, g *gorgonia.ExprGraph, k *call) (gorgoni
 			v.slot.consumers++
 		}
 		args[i] = arg{spec: v.spec, slot: v.slot, child: true}
+		if v.weight != nil {
+			t, err := c.e.constant(v.weight)
+			if err != nil {
+				return nil, nil, err
+			}
+			if _, ok := t.buf.(*stored); ok {
+				args[i].stored = &tensor{v.spec, t.buf}
+			}
+			if c.e.opts.Frugal && v.weight.Mapped() && v.weight.ByteLen() >= forgetFrom {
+				args[i].forget = v.weight
+			}
+		}
 		children = append(children, v.node)
 	}
 	return children, args, nil
 }
 
-// leaf makes the node of a graph input or weight.
+// forgetFrom is the size from which on a weight's pages are given back.
+const forgetFrom = 1 << 16
+
+// leaf makes the node of a graph input or weight. To gorgonia, a weight that is read as it is stored is its bytes.
 func (c *compiler) leaf(p *program, g *gorgonia.ExprGraph, v *value) error {
 	var t *tensor
 	kind := "weight "
@@ -181,6 +196,11 @@ func (c *compiler) leaf(p *program, g *gorgonia.ExprGraph, v *value) error {
 		var err error
 		if t, err = c.e.constant(v.weight); err != nil {
 			return err
+		}
+		if s, ok := t.buf.(*stored); ok {
+			t = &tensor{bytesSpec(s), buf[uint8](s.encoded)}
+		} else {
+			t = &tensor{v.spec, t.buf}
 		}
 	case v.input:
 		kind = "input "
