@@ -3,6 +3,7 @@ package ligo_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -38,6 +39,61 @@ func TestMethods(t *testing.T) {
 					t.Errorf("promised nothing, off by %g only", d)
 				}
 			})
+		}
+	}
+}
+
+// TestMethodsInPart: what a method promises depends on what grows.
+func TestMethodsInPart(t *testing.T) {
+	for _, c := range []struct {
+		method ligo.Method
+		target ligo.Target
+		want   ligo.Promise
+	}{
+		{ligo.Direct, ligo.Target{FFN: 200, Heads: 3}, ligo.Exact},
+		{ligo.Direct, ligo.Target{Layers: 4}, ligo.Exact},
+		{ligo.Direct, ligo.Target{Hidden: 48}, ligo.None},
+		{ligo.Net2Net, ligo.Target{Width: 1.5}, ligo.Approximate},
+		{ligo.Net2Net, ligo.Target{FFN: 200, Heads: 3, Layers: 3}, ligo.Exact},
+		{ligo.Stack, ligo.Target{Width: 1.5}, ligo.Exact},
+		{ligo.Interpolate, ligo.Target{Layers: 3}, ligo.None},
+		{ligo.LEMON, ligo.Target{Width: 2.5, Layers: 3}, ligo.Exact},
+		{ligo.LEMON, ligo.Target{Layers: 7}, ligo.Exact},
+		{ligo.HyperClone, ligo.Target{Width: 3, HeadDim: 48}, ligo.Exact},
+		{ligo.Staged, ligo.Target{FFN: 256}, ligo.Exact},
+	} {
+		t.Run(fmt.Sprintf("%s %+v", c.method, c.target), func(t *testing.T) {
+			m := fixtures.GPT2(fixtures.Config{DType: onnxio.Double})
+			a := analyse(t, m)
+			p, g := grow(t, a, c.target, ligo.Options{Method: c.method})
+			d := difference(t, a.Graph, g, inputs(m))
+			t.Logf("%s, off %.3g", p.Promise, d)
+			if p.Promise != c.want {
+				t.Errorf("promise %s, want %s: %v", p.Promise, c.want, p.Reasons)
+			}
+			if p.Promise == ligo.Exact && d > exact {
+				t.Errorf("promised exact, off %g", d)
+			}
+		})
+	}
+}
+
+// TestNewUnitsLearn: no unit that growth adds is cut off on both sides, what it reads and what reads it.
+func TestNewUnitsLearn(t *testing.T) {
+	m := fixtures.BERT(fixtures.Config{DType: onnxio.Double})
+	a := analyse(t, m)
+	_, g := grow(t, a, ligo.Target{HeadDim: 24}, ligo.Options{})
+	x, err := g.Graph.Value("onnx::MatMul_501").Const.Float64s() // queries of the first layer, hidden x heads·head size
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j := range 48 {
+		sum := 0.0
+		for i := range 32 {
+			sum += math.Abs(x[i*48+j])
+		}
+		if sum == 0 {
+			t.Errorf("element %d of the queries is zero, as it is in the keys", j)
 		}
 	}
 }
@@ -157,6 +213,7 @@ func TestImpossibleTargets(t *testing.T) {
 		{"no doubling", gpt2, ligo.Target{Width: 3}, ligo.Staged, ligo.CodeNotMultiple, []int64{64}},
 		{"negative", gpt2, ligo.Target{Hidden: -1}, "", ligo.CodeSizeEquation, nil},
 		{"vocabulary", gpt2, ligo.Target{Axes: map[string]int64{"fixed67.0": 100}}, "", ligo.CodeFrozen, []int64{67}},
+		{"heads alone", vit, ligo.Target{Heads: 3}, "", ligo.CodeSizeEquation, []int64{2}},
 		{"merge", vit, ligo.Target{Hidden: 40, Heads: 2, HeadDim: 16}, "", ligo.CodeSizeEquation, []int64{32}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

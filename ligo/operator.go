@@ -68,6 +68,9 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 	if err := p.free(op); err != nil {
 		return nil, err
 	}
+	if err := p.live(op); err != nil {
+		return nil, err
+	}
 	for _, a := range p.activated {
 		if err := a.free(op); err != nil {
 			return nil, err

@@ -205,6 +205,12 @@ func (ch *chooser) apply(t Target, now, want shape, out *choice) {
 		}
 		return s.heads / s.kv
 	}
+	if t.sized() && t.Hidden == 0 && t.Width == 0 {
+		// Whoever asks for heads does not ask for a wider stream: an equation that needs one is a problem to report.
+		for _, a := range ch.r.Atoms {
+			out.asked[a] = out.asked[a] || a.Role == axes.RoleHidden
+		}
+	}
 	inner, grouped := map[*axes.Atom]bool{}, map[*axes.Atom]bool{}
 	for _, s := range ch.r.Scores {
 		s.Inner.Atoms(func(a *axes.Atom) { inner[a] = true })
