@@ -11,7 +11,7 @@ import (
 )
 
 // make fills a scenario's tensors.
-func (s *Synthesizer) make(sc scenario) (dataset.Set, error) {
+func (s *synthesizer) make(sc scenario) (dataset.Set, error) {
 	set := dataset.Set{Name: sc.name, Inputs: map[string]*onnxio.Tensor{}}
 	for _, in := range s.inputs {
 		t, err := in.fill(sc, source(s.seed, sc.name, in.v.Name))

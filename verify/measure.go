@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -18,7 +19,7 @@ import (
 // has to hold.
 
 // maxWork is how many operations the made-up inputs may cost a model forward; it decides how long sequences get.
-const maxWork = 3e10
+const maxWork = 1.5e11
 
 // values are the outputs of one model on one set.
 type values map[string]tensor
@@ -42,6 +43,7 @@ func (c *comparison) measure(ctx context.Context) error {
 	for _, v := range c.small.Graph.Outputs {
 		c.outputs = append(c.outputs, &output{name: v.Name, dtype: elemOf(v)})
 	}
+	c.release(c.small)
 	total := len(sets)
 	if c.report.Shadow {
 		total *= 3
@@ -59,6 +61,7 @@ func (c *comparison) measure(ctx context.Context) error {
 			return err
 		}
 	}
+	c.release(c.small)
 	grown := make([]dataset.Set, len(sets))
 	for i, s := range sets {
 		if grown[i], err = c.grownInputs(s); err != nil {
@@ -68,10 +71,26 @@ func (c *comparison) measure(ctx context.Context) error {
 	if !c.largeRun(ctx, grown, false, step, func(i int, got values) { c.compare(sets[i].Name, got, native[i], at(exact, i)) }) {
 		return ctx.Err()
 	}
+	c.release(c.large)
 	if c.report.Shadow {
 		c.largeRun(ctx, grown, true, step, func(i int, got values) { c.compareShadow(got, native[i], exact[i]) })
 	}
 	return ctx.Err()
+}
+
+// mostKept is how many parameters a model may have that is not worth the trouble of release.
+const mostKept = 4_000_000
+
+// release lets go of the memory behind a model that has been run: pages of its file, and what an engine made of its weights. The
+// next engine needs as much again, and the collector would only begin to look when both are there.
+func (c *comparison) release(m Model) {
+	if c.report.Large.Params <= mostKept {
+		return
+	}
+	for _, v := range m.Graph.Consts {
+		v.Const.Forget()
+	}
+	debug.FreeOSMemory()
 }
 
 func at(v []values, i int) values {
@@ -91,7 +110,7 @@ func elemOf(v *graph.Value) onnxio.DType {
 // prepare gathers the sets of inputs and what the small model gives for them. Made-up sets that the small model cannot take are
 // left out; given ones must fit.
 func (c *comparison) prepare(ctx context.Context) ([]dataset.Set, []values, error) {
-	e, err := engine.New(c.small.Graph, engine.Options{MaxMemory: c.o.MaxMemory})
+	e, err := engine.New(c.small.Graph, engine.Options{MaxMemory: c.o.MaxMemory, Frugal: true})
 	if err != nil {
 		return nil, nil, inModel(c.small, err)
 	}
@@ -143,19 +162,19 @@ func (c *comparison) prepare(ctx context.Context) ([]dataset.Set, []values, erro
 }
 
 func (c *comparison) synthesize(ctx context.Context, e *engine.Engine) ([]dataset.Set, error) {
-	s, err := NewSynthesizer(c.small.Graph, e, c.o.Seed)
+	s, err := newSynthesizer(c.small.Graph, e, c.o.Seed)
 	if err != nil {
 		return nil, inModel(c.small, err)
 	}
 	tokens := int64(maxWork / (2 * math.Max(1, float64(c.report.Large.Params))))
-	made, notes, err := s.Sets(ctx, synthesis{short: c.o.Short, maxTokens: max(tokens, 8)})
+	made, notes, err := s.sets(ctx, synthesis{short: c.o.Short, maxTokens: max(tokens, 8)})
 	c.report.Notes = append(c.report.Notes, notes...)
 	return made, inModel(c.small, err)
 }
 
 // smallShadow runs the small model in float64.
 func (c *comparison) smallShadow(ctx context.Context, sets []dataset.Set, step func(string)) ([]values, error) {
-	e, err := engine.New(c.small.Graph, engine.Options{Float64: true, MaxMemory: c.o.MaxMemory})
+	e, err := engine.New(c.small.Graph, engine.Options{Float64: true, MaxMemory: c.o.MaxMemory, Frugal: true})
 	if err != nil {
 		return nil, inModel(c.small, err)
 	}
@@ -185,7 +204,7 @@ func (c *comparison) largeRun(ctx context.Context, sets []dataset.Set, shadow bo
 		}
 		return false
 	}
-	e, err := engine.New(c.large.Graph, engine.Options{Float64: shadow, MaxMemory: c.o.MaxMemory})
+	e, err := engine.New(c.large.Graph, engine.Options{Float64: shadow, MaxMemory: c.o.MaxMemory, Frugal: true})
 	if err != nil {
 		return fail("", err)
 	}

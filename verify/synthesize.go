@@ -9,7 +9,7 @@ import (
 
 // Synthesize makes one set of inputs for a model from its signature and a seed; run must run g.
 func Synthesize(ctx context.Context, g *graph.Graph, run Runner, seed uint64) (dataset.Set, error) {
-	s, err := NewSynthesizer(g, run, seed)
+	s, err := newSynthesizer(g, run, seed)
 	if err != nil {
 		return dataset.Set{}, err
 	}

@@ -68,8 +68,8 @@ type unknown struct {
 
 func (u *unknown) role() role { return u.candidates[u.chosen] }
 
-// Synthesizer makes inputs for a model.
-type Synthesizer struct {
+// synthesizer makes inputs for a model.
+type synthesizer struct {
 	g        *graph.Graph
 	run      Runner
 	seed     uint64
@@ -86,9 +86,9 @@ type input struct {
 	scalar *unknown // the content, for integers of rank 0 or 1 that no table bounds
 }
 
-// NewSynthesizer prepares to make inputs for g; run must run g. Inputs that are not dense tensors of a known rank cannot be made.
-func NewSynthesizer(g *graph.Graph, run Runner, seed uint64) (*Synthesizer, error) {
-	s := &Synthesizer{g: g, run: run, seed: seed}
+// newSynthesizer prepares to make inputs for g; run must run g. Inputs that are not dense tensors of a known rank cannot be made.
+func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, error) {
+	s := &synthesizer{g: g, run: run, seed: seed}
 	byName := map[string]*unknown{}
 	for _, v := range g.Inputs {
 		t := v.Type
@@ -152,7 +152,7 @@ func (u *unknown) suggest(in *input, axis, rank int) {
 const maxTries = 400
 
 // solve finds roles for all unknowns with which the model runs.
-func (s *Synthesizer) solve(ctx context.Context) error {
+func (s *synthesizer) solve(ctx context.Context) error {
 	if s.solved {
 		return nil
 	}
@@ -188,7 +188,7 @@ func (s *Synthesizer) solve(ctx context.Context) error {
 }
 
 // next goes to the next combination of roles, the last unknowns first; false when there is none.
-func (s *Synthesizer) next() bool {
+func (s *synthesizer) next() bool {
 	for i := len(s.unknowns) - 1; i >= 0; i-- {
 		u := s.unknowns[i]
 		if u.chosen++; u.chosen < len(u.candidates) {
@@ -199,7 +199,7 @@ func (s *Synthesizer) next() bool {
 	return false
 }
 
-func (s *Synthesizer) attempt(ctx context.Context, sc scenario) error {
+func (s *synthesizer) attempt(ctx context.Context, sc scenario) error {
 	set, err := s.make(sc)
 	if err != nil {
 		return err
@@ -209,11 +209,11 @@ func (s *Synthesizer) attempt(ctx context.Context, sc scenario) error {
 }
 
 // uses reports whether some size depends on what f picks.
-func (s *Synthesizer) uses(f func(role) int64) bool {
+func (s *synthesizer) uses(f func(role) int64) bool {
 	return slices.ContainsFunc(s.unknowns, func(u *unknown) bool { return f(u.role()) != 0 })
 }
 
-func (s *Synthesizer) has(k kind) bool {
+func (s *synthesizer) has(k kind) bool {
 	return slices.ContainsFunc(s.inputs, func(in *input) bool { return in.kind == k })
 }
 
@@ -223,8 +223,8 @@ type synthesis struct {
 	maxTokens int64 // batch times length
 }
 
-// Sets makes the sets of inputs, and notes on what was left out.
-func (s *Synthesizer) Sets(ctx context.Context, o synthesis) ([]dataset.Set, []string, error) {
+// sets makes the sets of inputs, and notes on what was left out.
+func (s *synthesizer) sets(ctx context.Context, o synthesis) ([]dataset.Set, []string, error) {
 	if err := s.solve(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -257,7 +257,7 @@ func (s *Synthesizer) Sets(ctx context.Context, o synthesis) ([]dataset.Set, []s
 }
 
 // scenarios lists the cases that the model can be given at all.
-func (s *Synthesizer) scenarios(o synthesis) []scenario {
+func (s *synthesizer) scenarios(o synthesis) []scenario {
 	batch := s.uses(func(r role) int64 { return r.batch })
 	sequence := s.uses(func(r role) int64 { return r.sequence })
 	past := s.uses(func(r role) int64 { return r.past })
@@ -310,7 +310,7 @@ func (s *Synthesizer) scenarios(o synthesis) []scenario {
 }
 
 // tokens is what a scenario costs: the elements of the largest input that is looked up in a table, or else batch times length.
-func (s *Synthesizer) tokens(sc scenario) int64 {
+func (s *synthesizer) tokens(sc scenario) int64 {
 	most := int64(0)
 	for _, in := range s.inputs {
 		if in.kind != index {
@@ -332,7 +332,7 @@ const longestSequence = 1024
 
 // longest makes the longest sequence that the model takes: tables of positions and masks have their last rows there. Their
 // lengths are sizes of constants, so those are what is tried.
-func (s *Synthesizer) longest(ctx context.Context, o synthesis) (*dataset.Set, string, error) {
+func (s *synthesizer) longest(ctx context.Context, o synthesis) (*dataset.Set, string, error) {
 	if !s.uses(func(r role) int64 { return r.sequence }) {
 		return nil, "", nil
 	}

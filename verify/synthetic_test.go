@@ -12,7 +12,7 @@ import (
 	"github.com/ligoonnx/ligoonnx/onnxio/dataset"
 )
 
-func synthesizer(t *testing.T, m *onnxio.Model) *Synthesizer {
+func synthesizerOf(t *testing.T, m *onnxio.Model) *synthesizer {
 	t.Helper()
 	g, err := graph.FromModel(m)
 	if err != nil {
@@ -22,7 +22,7 @@ func synthesizer(t *testing.T, m *onnxio.Model) *Synthesizer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewSynthesizer(g, e, 1)
+	s, err := newSynthesizer(g, e, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func ints(t *testing.T, s dataset.Set, name string) ([]int64, []int64) {
 }
 
 func TestMeaningOfInputs(t *testing.T) {
-	s := synthesizer(t, fixtures.BERT(fixtures.Config{Vocab: 51}))
+	s := synthesizerOf(t, fixtures.BERT(fixtures.Config{Vocab: 51}))
 	want := map[string]meaning{"input_ids": {index, 51}, "attention_mask": {mask, 0}, "token_type_ids": {index, 2}}
 	for _, in := range s.inputs {
 		if in.meaning != want[in.v.Name] {
@@ -49,7 +49,7 @@ func TestMeaningOfInputs(t *testing.T) {
 }
 
 func TestSetsCoverTheEdges(t *testing.T) {
-	sets, notes, err := synthesizer(t, fixtures.BERT(fixtures.Config{Vocab: 51})).Sets(context.Background(), synthesis{})
+	sets, notes, err := synthesizerOf(t, fixtures.BERT(fixtures.Config{Vocab: 51})).sets(context.Background(), synthesis{})
 	if err != nil || len(notes) > 0 {
 		t.Fatal(err, notes)
 	}
@@ -87,8 +87,8 @@ func TestSetsCoverTheEdges(t *testing.T) {
 
 // How a mask's length follows from past and sequence is found by trying: these fixtures give no other hint than that it runs.
 func TestSizesThatDependOnEachOther(t *testing.T) {
-	s := synthesizer(t, fixtures.Llama(fixtures.Config{Cache: true}))
-	sets, _, err := s.Sets(context.Background(), synthesis{short: true})
+	s := synthesizerOf(t, fixtures.Llama(fixtures.Config{Cache: true}))
+	sets, _, err := s.sets(context.Background(), synthesis{short: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestSizesThatDependOnEachOther(t *testing.T) {
 }
 
 func TestTooExpensiveSetsAreLeftOut(t *testing.T) {
-	sets, notes, err := synthesizer(t, fixtures.GPT2(fixtures.Config{})).Sets(context.Background(), synthesis{maxTokens: 12})
+	sets, notes, err := synthesizerOf(t, fixtures.GPT2(fixtures.Config{})).sets(context.Background(), synthesis{maxTokens: 12})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +115,8 @@ func TestTooExpensiveSetsAreLeftOut(t *testing.T) {
 
 func TestSameSeedSameInputs(t *testing.T) {
 	make := func() dataset.Set {
-		s := synthesizer(t, fixtures.ViT(fixtures.Config{}))
-		sets, _, err := s.Sets(context.Background(), synthesis{short: true})
+		s := synthesizerOf(t, fixtures.ViT(fixtures.Config{}))
+		sets, _, err := s.sets(context.Background(), synthesis{short: true})
 		if err != nil {
 			t.Fatal(err)
 		}
