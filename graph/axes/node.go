@@ -20,6 +20,8 @@ type node struct {
 	name string
 	// one says that the size-1 axis is a place to broadcast, not a width.
 	one bool
+	// computed says that the run-time size is an expression (batch x heads): not all of the axis need be a run-time dimension.
+	computed bool
 	// repeat says that the leaf was made by repeating a size-1 axis (the query heads of one key/value head).
 	repeat bool
 	// born lists the Reshape output axes that made a size-1 leaf: a candidate for a width that happens to be 1.
@@ -200,6 +202,7 @@ func (s *state) link(a, b *node) {
 	a.flags |= b.flags
 	a.why = append(a.why, b.why...)
 	a.one = a.one && b.one
+	a.computed = a.computed && b.computed
 	a.repeat = a.repeat || b.repeat
 	if a.name == "" {
 		a.name = b.name
@@ -216,9 +219,14 @@ func (s *state) bind(leaf, comp *node, at *graph.Node, why string) bool {
 		}
 	}
 	leaf.parent = comp
+	flags, reasons := leaf.flags, leaf.why
+	if leaf.computed && comp.run() {
+		// the run-time part of the size is in comp already
+		flags, reasons = flags&^FlagRun, nil
+	}
 	for _, l := range comp.leaves() {
-		l.flags |= leaf.flags
-		l.why = append(l.why, leaf.why...)
+		l.flags |= flags
+		l.why = append(l.why, reasons...)
 	}
 	return true
 }

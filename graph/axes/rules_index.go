@@ -413,7 +413,8 @@ func concat(s *state, n *graph.Node) string {
 			if out[i] == nil {
 				out[i] = a
 			} else {
-				out[i] = s.column([]*node{out[i], a}, n, "concatenated values")
+				s.unify(out[i], a, n, "concatenated values") // nothing broadcasts here
+				out[i] = out[i].find()
 			}
 		}
 		for i := range x {

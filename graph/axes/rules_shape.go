@@ -24,7 +24,7 @@ func (s *state) sized(y *sym, at *graph.Node) *node {
 	}
 	if y.run() {
 		l := s.runLeaf(y.ival, fmt.Sprintf("%s: a size computed at run time", at))
-		l.one = y.ival == 1
+		l.one, l.computed = y.ival == 1, true
 		return l
 	}
 	return s.leaf(y.ival)
@@ -347,7 +347,7 @@ func expand(s *state, n *graph.Node) string {
 
 // requireSize records a size requirement unless the size is a run-time one.
 func (s *state) requireSize(y *sym, a *node, at *graph.Node) {
-	if !y.run() {
+	if y.dim == nil || !y.dim.run() {
 		s.require(y, a, at, "target size")
 	}
 }
@@ -408,6 +408,16 @@ func constantOfShape(s *state, n *graph.Node) string {
 			}
 			s.vals[n.Out[0]] = st
 		}
+	} else if total == 1 { // a scalar that exporters add a factor to
+		x := 0.0
+		if a != nil && a.T != nil {
+			v, err := a.T.Float64s()
+			if err != nil || len(v) != 1 {
+				return ""
+			}
+			x = v[0]
+		}
+		s.vals[n.Out[0]] = &static{shape: shapeOfAxes(out), elems: []*sym{{val: x, ival: int64(x)}}}
 	}
 	return ""
 }

@@ -154,7 +154,7 @@ func (s *state) score(p *product2, inside map[*graph.Node]bool, export func(*nod
 	sc := &Score{Node: p.at, Inner: export(p.inner)}
 	for _, b := range p.batch {
 		if !b.run() && b.find().size > 1 || b.has(UseProduced) {
-			sc.Batch = export(b)
+			sc.Batch = export(s.widths(b))
 		}
 	}
 	size := float64(sc.Inner.Size)
@@ -225,6 +225,20 @@ func (s *state) score(p *product2, inside map[*graph.Node]bool, export func(*nod
 		return r
 	}
 	return sc
+}
+
+// widths is the part of an axis that run-time dimensions do not make: the heads of batch x heads.
+func (s *state) widths(n *node) *node {
+	var keep []*node
+	for _, f := range n.flat(Product) {
+		if !f.run() {
+			keep = append(keep, f)
+		}
+	}
+	if len(keep) == 0 || len(keep) == len(n.flat(Product)) {
+		return n
+	}
+	return s.product(keep...)
 }
 
 // literals lists the literal scalars in an expression.
