@@ -113,6 +113,12 @@ func TestPlan(t *testing.T) {
 	}
 	refused(t, 2, []string{`no axis "hiden"`, "did you mean hidden?"}, "plan", path, "--axis", "hiden=64")
 
+	r := ligoonnx(t, "plan", path, "--hidden", "16", "--json")
+	var refusal struct{ Problems []struct{ Code, Text string } }
+	if err := json.Unmarshal([]byte(r.out), &refusal); err != nil || r.code != 2 || len(refusal.Problems) != 3 || refusal.Problems[0].Code != "shrink" {
+		t.Errorf("exit code %d, %v: %s", r.code, err, r.out)
+	}
+
 	var got map[string]any
 	if err := json.Unmarshal([]byte(ok(t, "plan", path, "--json").out), &got); err != nil {
 		t.Fatal(err)
@@ -207,6 +213,19 @@ func TestExpandJSONAndForce(t *testing.T) {
 	refused(t, 2, []string{"large.onnx", "exists already", "--force"}, "expand", in, out)
 	if after, err := os.ReadFile(out); err != nil || string(after) != string(before) {
 		t.Errorf("an existing output was changed, %v", err)
+	}
+}
+
+// Every method writes a model, and says what it promises.
+func TestMethods(t *testing.T) {
+	in := gpt2(t)
+	for method, promise := range map[string]string{"ligo": "exact", "net2net": "exact", "lemon": "exact", "hyperclone": "exact", "staged": "exact",
+		"stack": "none", "interpolate": "none", "direct": "none", "aki": "none", "random": "none"} {
+		r := ok(t, "expand", in, beside(in, method+".onnx"), "--method", method)
+		if !strings.Contains(r.out, "PASS verify") || !strings.Contains(r.out, " promised="+promise+" ") {
+			t.Errorf("%s:\n%s", method, r.out)
+		}
+		ok(t, "verify", in, beside(in, method+".onnx"))
 	}
 }
 
