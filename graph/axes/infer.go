@@ -3,6 +3,7 @@ package axes
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -28,7 +29,6 @@ type product2 struct {
 	at        *graph.Node
 	inner     *node
 	batch     []*node // broadcast batch axes
-	rows      *node
 	cols      *node
 	a, b      *graph.Value
 	fused     bool // a fused attention operator: scores and values in one node
@@ -38,6 +38,7 @@ type product2 struct {
 
 // state is one sweep over the graph.
 type state struct {
+	*budget
 	g      *graph.Graph
 	nodes  int
 	bindTo func(i int, param string) int64
@@ -63,8 +64,15 @@ type state struct {
 	fused       []fusedNorm
 	normAxes    map[*Norm]*node
 	conflicts   []Conflict
-	staticIf    *graph.Node // the first If whose condition is known: the sweep stops there
-	ifBranch    *onnxio.Graph
+	refused     []Conflict // nodes that no rule covers, and why
+	uncovered   int        // of these, the nodes whose operator has a rule: other sizes of run-time dimensions may help
+	staticIfs   []staticIf
+}
+
+// staticIf is an If whose condition is known, and the branch that it takes.
+type staticIf struct {
+	node   *graph.Node
+	branch *onnxio.Graph
 }
 
 // equality is an equation of sizes between two axes during inference.
@@ -97,30 +105,32 @@ var bindings = [][]int64{
 	{2, 3, 5, 7, 11, 13, 17},
 }
 
-// maxFolds bounds the static Ifs that one inference folds.
-const maxFolds = 10_000
+// maxFolds bounds how deep static Ifs are nested.
+const maxFolds = 1000
 
-func infer(ctx context.Context, g *graph.Graph, o Options) (*Result, error) {
+func infer(ctx context.Context, g *graph.Graph, o Options) (r *Result, err error) {
+	b := &budget{ctx: ctx, left: maxWork}
+	defer b.rescue(&err)
 	g = g.Clone()
 	if err := g.Normalize(); err != nil {
 		return nil, err
 	}
 	var best *state
 	try := func(bind func(int, string) int64) error {
-		s, err := sweepFolding(ctx, g, bind, nil)
+		s, err := sweepFolding(b, g, bind, nil)
 		if err != nil {
 			return err
 		}
 		if ones := s.widthsOfOne(); len(ones) > 0 {
-			t, err := sweepFolding(ctx, g, bind, ones)
+			t, err := sweepFolding(b, g, bind, ones)
 			if err != nil {
 				return err
 			}
-			if len(t.conflicts) <= len(s.conflicts) {
+			if !s.betterThan(t) {
 				s = t
 			}
 		}
-		if best == nil || len(s.conflicts) < len(best.conflicts) {
+		if best == nil || s.betterThan(best) {
 			best = s
 		}
 		return nil
@@ -129,11 +139,11 @@ func infer(ctx context.Context, g *graph.Graph, o Options) (*Result, error) {
 		if err := try(func(i int, _ string) int64 { return b[i%len(b)] }); err != nil {
 			return nil, err
 		}
-		if len(best.conflicts) == 0 {
+		if best.clean() {
 			break
 		}
 	}
-	if len(best.conflicts) > 0 && len(o.Bind) > 0 {
+	if !best.clean() && len(o.Bind) > 0 {
 		b := bindings[0]
 		if err := try(func(i int, param string) int64 {
 			if n, ok := o.Bind[param]; ok && n > 0 {
@@ -147,51 +157,63 @@ func infer(ctx context.Context, g *graph.Graph, o Options) (*Result, error) {
 	return best.result(), nil
 }
 
+// clean reports that no other binding could do better.
+func (s *state) clean() bool { return len(s.conflicts) == 0 && s.uncovered == 0 }
+
+func (s *state) betterThan(t *state) bool {
+	if len(s.conflicts) != len(t.conflicts) {
+		return len(s.conflicts) < len(t.conflicts)
+	}
+	return s.uncovered < t.uncovered
+}
+
 // sweepFolding sweeps, folding the Ifs that turn out static, until none is left. Folding changes g.
-func sweepFolding(ctx context.Context, g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) (*state, error) {
+func sweepFolding(b *budget, g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) (*state, error) {
 	for range maxFolds {
-		if err := ctx.Err(); err != nil {
+		s := newState(b, g, bind, ones)
+		if err := s.sweep(); err != nil {
 			return nil, err
 		}
-		s := newState(g, bind, ones)
-		if err := s.sweep(ctx); err != nil {
-			return nil, err
-		}
-		if s.staticIf == nil {
+		if len(s.staticIfs) == 0 {
 			return s, nil
 		}
-		if err := g.InlineBranch(s.staticIf, s.ifBranch); err != nil {
-			return nil, err
+		for _, f := range s.staticIfs {
+			if err := g.InlineBranch(f.node, f.branch); err != nil {
+				return nil, err
+			}
 		}
 		if err := g.Normalize(); err != nil {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("more than %d static If nodes", maxFolds)
+	return nil, &graph.InvalidError{Where: b.at.String(), Problem: fmt.Sprintf("If nodes nested more than %d deep", maxFolds)}
 }
 
-func newState(g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) *state {
-	return &state{g: g, bindTo: bind, realOnes: ones,
+func newState(b *budget, g *graph.Graph, bind func(int, string) int64, ones map[birthKey]bool) *state {
+	return &state{budget: b, g: g, bindTo: bind, realOnes: ones,
 		axes: map[*graph.Value][]*node{}, vals: map[*graph.Value]*static{}, origins: map[*graph.Value][][]constAxis{},
 		weightOnly: map[*graph.Value]bool{}, consumed: map[constAxis]bool{}, gains: map[constAxis]bool{}, runs: map[string]*node{}}
 }
 
-func (s *state) sweep(ctx context.Context) error {
+func (s *state) sweep() error {
 	for _, v := range s.g.Inputs {
 		s.input(v)
 	}
 	for _, c := range s.g.Consts {
 		s.constant(c)
 	}
-	for i, n := range s.g.Nodes {
-		if i%256 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+	for _, n := range s.g.Nodes {
+		if s.at = n; s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		if err := wellFormed(n); err != nil {
+			return err
 		}
 		if n.Op == "If" && n.Domain == "" {
-			if s.foldIf(n) {
-				return nil
+			// the sweep goes on behind a static If with its outputs unknown, to find others: it only counts when it finds none
+			if !s.foldIf(n) {
+				s.noRule(n, "its condition depends on the data or on a run-time size")
 			}
-			s.noRule(n, "its condition depends on the data or on a run-time size")
 			continue
 		}
 		s.apply(n)
@@ -277,7 +299,7 @@ func (s *state) foldIf(n *graph.Node) bool {
 	if a == nil || a.G == nil {
 		return false
 	}
-	s.staticIf, s.ifBranch = n, a.G
+	s.staticIfs = append(s.staticIfs, staticIf{n, a.G})
 	return true
 }
 
@@ -285,6 +307,10 @@ func (s *state) foldIf(n *graph.Node) bool {
 // enters it.
 func (s *state) noRule(n *graph.Node, reason string) {
 	why := fmt.Sprintf("%s: %s", n, reason)
+	s.refused = append(s.refused, Conflict{n, reason})
+	if _, ok := rules[opKey{n.Domain, n.Op}]; ok {
+		s.uncovered++
+	}
 	for _, v := range n.In {
 		for _, a := range s.axes[v] {
 			a.flag(FlagNoRule, why)
@@ -340,6 +366,20 @@ func (s *state) consume(v *graph.Value, axis int) {
 	for _, o := range s.originsOf(v, axis) {
 		s.consumed[o] = true
 	}
+}
+
+// mergeOrigins joins two lists of origins; a weight that is computed from very many constants counts as having none.
+func mergeOrigins(a, b []constAxis) []constAxis {
+	out := slices.Clip(a)
+	for _, o := range b {
+		if !slices.Contains(a, o) {
+			out = append(out, o)
+		}
+	}
+	if len(out) > maxOrigins {
+		return nil
+	}
+	return out
 }
 
 func (s *state) originsOf(v *graph.Value, axis int) []constAxis {

@@ -2,6 +2,7 @@ package axes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -26,6 +27,9 @@ type node struct {
 	repeat bool
 	// born lists the Reshape output axes that made a size-1 leaf: a candidate for a width that happens to be 1.
 	born []birthKey
+
+	mark   int // of the last walk that came here
+	budget *budget
 }
 
 func (n *node) find() *node {
@@ -38,17 +42,50 @@ func (n *node) find() *node {
 	return n
 }
 
-// leaves lists the leaves below n, in order, repeats included.
-func (n *node) leaves() []*node {
+// walk visits every node of the structure below n once, n included, outermost first; it ends when f reports false.
+func (n *node) walk(f func(*node) bool) bool {
 	n = n.find()
 	if n.kind == Leaf {
-		return []*node{n}
+		n.budget.spend(1)
+		return f(n)
 	}
-	var out []*node
+	n.budget.mark++
+	return n.visit(n.budget.mark, f)
+}
+
+func (n *node) visit(mark int, f func(*node) bool) bool {
+	if n = n.find(); n.mark == mark {
+		return true
+	}
+	n.mark = mark
+	n.budget.spend(1)
+	if !f(n) {
+		return false
+	}
 	for _, a := range n.args {
-		out = append(out, a.leaves()...)
+		if !a.visit(mark, f) {
+			return false
+		}
 	}
+	return true
+}
+
+// leaves lists the different leaves below n in order.
+func (n *node) leaves() []*node {
+	var out []*node
+	n.walk(func(m *node) bool {
+		if m.kind == Leaf {
+			out = append(out, m)
+		}
+		return true
+	})
 	return out
+}
+
+// contains reports whether m is n or part of its structure.
+func (n *node) contains(m *node) bool {
+	m = m.find()
+	return !n.walk(func(x *node) bool { return x != m })
 }
 
 // flag sets flags on every leaf below n; the first reason for each is kept.
@@ -64,47 +101,72 @@ func (n *node) set(f Flag, why string) {
 	}
 	n.flags |= f
 	if f&forbid != 0 && why != "" {
-		n.why = append(n.why, why)
+		n.because(why)
+	}
+}
+
+// because adds reasons that are not there yet.
+func (n *node) because(why ...string) {
+	const enough = 8
+	for _, w := range why {
+		if len(n.why) < enough && !slices.Contains(n.why, w) {
+			n.why = append(slices.Clip(n.why), w) // a split shares the reasons
+		}
 	}
 }
 
 // has reports whether any leaf below n has one of the flags.
 func (n *node) has(f Flag) bool {
-	for _, l := range n.leaves() {
-		if l.flags&f != 0 {
-			return true
-		}
-	}
-	return false
+	return !n.walk(func(m *node) bool { return m.kind != Leaf || m.flags&f == 0 })
 }
 
 // run reports whether the size of n depends on a run-time dimension.
 func (n *node) run() bool { return n.has(FlagRun) }
 
+// String writes the structure for messages, cut short where it is long.
 func (n *node) String() string {
+	var b strings.Builder
+	n.write(&b)
+	return b.String()
+}
+
+func (n *node) write(b *strings.Builder) {
+	const enough = 120
 	n = n.find()
-	switch n.kind {
-	case Leaf:
-		if n.name != "" {
-			return fmt.Sprintf("%s=%d", n.name, n.size)
-		}
-		return fmt.Sprintf("%d", n.size)
+	switch {
+	case n.kind != Leaf && b.Len() > enough:
+		b.WriteString("…")
+		return
+	case n.kind != Leaf:
+	case n.name != "":
+		fmt.Fprintf(b, "%s=%d", n.name, n.size)
+		return
+	default:
+		fmt.Fprintf(b, "%d", n.size)
+		return
 	}
 	sep := "x"
 	if n.kind == Sum {
 		sep = "+"
 	}
-	parts := make([]string, len(n.args))
+	b.WriteString("(")
 	for i, a := range n.args {
-		parts[i] = a.String()
+		if i > 0 {
+			b.WriteString(sep)
+		}
+		if b.Len() > enough {
+			b.WriteString("…")
+			break
+		}
+		a.write(b)
 	}
-	return "(" + strings.Join(parts, sep) + ")"
+	b.WriteString(")")
 }
 
 // leaf makes a new width variable.
 func (s *state) leaf(size int64) *node {
 	s.nodes++
-	return &node{id: s.nodes, size: size, one: size == 1}
+	return &node{id: s.nodes, size: size, one: size == 1, budget: s.budget}
 }
 
 // runLeaf makes a run-time dimension.
@@ -133,12 +195,12 @@ func (s *state) compose(kind Kind, args []*node) *node {
 	for _, a := range args {
 		a = a.find()
 		if kind == Product {
-			size *= a.size
+			size = times(size, a.size)
 			if a.kind == Leaf && a.one && a.born == nil {
 				continue
 			}
 		} else {
-			size += a.size
+			size = plus(size, a.size)
 			if a.size == 0 {
 				continue
 			}
@@ -178,6 +240,8 @@ func (s *state) unify(a, b *node, at *graph.Node, why string) bool {
 	case a.kind == Leaf && b.kind == Leaf:
 		s.link(a, b)
 		return true
+	case a.size == 0: // nothing to tell apart
+		return true
 	case a.kind == Leaf:
 		return s.bind(a, b, at, why)
 	case b.kind == Leaf:
@@ -200,7 +264,7 @@ func (s *state) link(a, b *node) {
 	}
 	b.parent = a
 	a.flags |= b.flags
-	a.why = append(a.why, b.why...)
+	a.because(b.why...)
 	a.one = a.one && b.one
 	a.computed = a.computed && b.computed
 	a.repeat = a.repeat || b.repeat
@@ -212,11 +276,9 @@ func (s *state) link(a, b *node) {
 
 // bind makes a leaf stand for a composite axis; its flags go to the atoms.
 func (s *state) bind(leaf, comp *node, at *graph.Node, why string) bool {
-	for _, l := range comp.leaves() {
-		if l == leaf {
-			s.conflict(at, leaf, comp, why+" (an axis inside itself)")
-			return false
-		}
+	if comp.contains(leaf) {
+		s.conflict(at, leaf, comp, why+" (an axis inside itself)")
+		return false
 	}
 	leaf.parent = comp
 	flags, reasons := leaf.flags, leaf.why
@@ -226,7 +288,7 @@ func (s *state) bind(leaf, comp *node, at *graph.Node, why string) bool {
 	}
 	for _, l := range comp.leaves() {
 		l.flags |= flags
-		l.why = append(l.why, reasons...)
+		l.because(reasons...)
 	}
 	return true
 }
@@ -243,14 +305,29 @@ func (s *state) split(leaf *node, kind Kind, sizes ...int64) []*node {
 	return parts
 }
 
-func (n *node) flat(kind Kind) []*node {
-	n = n.find()
-	if n.kind != kind {
-		return []*node{n}
+// join makes two composites of equal parts one, unless one is inside the other beside parts of size 1.
+func (s *state) join(a, b *node) {
+	if a, b = a.find(), b.find(); a != b && a.kind != Leaf && b.kind != Leaf && !a.contains(b) && !b.contains(a) {
+		b.parent = a
 	}
-	var out []*node
+}
+
+// flat lists the factors of a product or the segments of a sum in order, repeats included.
+func (n *node) flat(kind Kind) []*node {
+	return n.appendFlat(nil, kind)
+}
+
+func (n *node) appendFlat(out []*node, kind Kind) []*node {
+	n = n.find()
+	n.budget.spend(1)
+	if n.kind != kind {
+		if len(out) >= maxParts {
+			panic(stopped{fmt.Errorf("an axis of more than %d parts", maxParts)})
+		}
+		return append(out, n)
+	}
 	for _, a := range n.args {
-		out = append(out, a.flat(kind)...)
+		out = a.appendFlat(out, kind)
 	}
 	return out
 }
@@ -299,9 +376,7 @@ func (s *state) unifyProducts(a, b *node, at *graph.Node, why string) bool {
 			return false
 		}
 	}
-	if a, b = a.find(), b.find(); a != b && a.kind != Leaf && b.kind != Leaf {
-		b.parent = a
-	}
+	s.join(a, b)
 	return ok
 }
 
@@ -309,7 +384,7 @@ func (s *state) unifyProducts(a, b *node, at *graph.Node, why string) bool {
 func prefix(ns []*node, size int64) int {
 	p := int64(1)
 	for i, n := range ns {
-		if p *= n.find().size; p == size {
+		if p = times(p, n.find().size); p == size {
 			return i + 1
 		} else if p > size {
 			return 0
@@ -347,9 +422,7 @@ func (s *state) unifySums(a, b *node, at *graph.Node, why string) bool {
 			bs = append(parts, bs[1:]...)
 		}
 	}
-	if a, b = a.find(), b.find(); a != b && a.kind != Leaf && b.kind != Leaf {
-		b.parent = a
-	}
+	s.join(a, b)
 	return ok
 }
 
@@ -357,7 +430,7 @@ func (s *state) unifySums(a, b *node, at *graph.Node, why string) bool {
 // product is cut at multiples of its trailing factors.
 func (s *state) cut(n *node, sizes []int64, at *graph.Node, why string) ([]*node, bool) {
 	n = n.find()
-	if len(sizes) == 1 {
+	if len(sizes) <= 1 {
 		return []*node{n}, true
 	}
 	if n.kind == Leaf {
@@ -378,7 +451,7 @@ func (s *state) cut(n *node, sizes []int64, at *graph.Node, why string) ([]*node
 func (s *state) rawSum(parts []*node) *node {
 	size := int64(0)
 	for _, p := range parts {
-		size += p.size
+		size = plus(size, p.find().size)
 	}
 	n := s.leaf(size)
 	n.one = false
@@ -394,7 +467,7 @@ func (s *state) unifyProductSum(p, sum *node, at *graph.Node, why string) bool {
 	for n := 1; n < len(factors); n++ {
 		rest := int64(1)
 		for _, f := range factors[n:] {
-			rest *= f.find().size
+			rest = times(rest, f.find().size)
 		}
 		fits := true
 		for _, g := range segs {
@@ -404,7 +477,6 @@ func (s *state) unifyProductSum(p, sum *node, at *graph.Node, why string) bool {
 			continue
 		}
 		lead, tail := factors[:n], s.product(factors[n:]...)
-		lead[len(lead)-1].flag(FlagFactor, "")
 		for _, f := range lead {
 			f.flag(FlagFactor, fmt.Sprintf("%s: counts the segments of a fused axis", at))
 		}
@@ -420,12 +492,9 @@ func (s *state) unifyProductSum(p, sum *node, at *graph.Node, why string) bool {
 				ok = s.unify(g, s.product(f, tail), at, why) && ok
 			}
 		}
-		if p, sum = p.find(), sum.find(); p != sum {
-			p.parent = sum
-		}
+		s.join(sum, p)
 		return ok
 	}
-	// one leading leaf that is larger than the number of segments may still be split by it
 	s.conflict(at, p, sum, why)
 	return false
 }

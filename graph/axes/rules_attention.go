@@ -20,9 +20,8 @@ func (s *state) headsOf(n *graph.Node, axis *node, heads *node, dim *node, why s
 
 // fusedAttention records a fused attention operator for the score scale.
 func (s *state) fusedAttention(n *graph.Node, heads, dim, value *node) {
-	for _, l := range append(dim.leaves(), value.leaves()...) {
-		l.set(UseContracted, "")
-	}
+	dim.flag(UseContracted, "")
+	value.flag(UseContracted, "")
 	s.products = append(s.products, &product2{at: n, inner: dim, batch: []*node{heads}, value: value, fused: true, scaleAttr: "scale"})
 }
 
@@ -50,25 +49,24 @@ func (s *state) totalLen(n *graph.Node, seq *node, past *graph.Value, axis int) 
 	return l
 }
 
-func attrOr(n *graph.Node, name string) (int64, bool) {
-	a := n.Attr(name)
-	if a == nil {
-		return 0, false
-	}
-	return a.I, true
+// maxHeads bounds head counts, so that sums and products of a few of them do not overflow.
+const maxHeads = 1 << 24
+
+// headCount reads an attribute that counts heads; ok is false where it is absent or no count of heads.
+func headCount(n *graph.Node, name string) (count int64, ok bool) {
+	count = n.Int(name, 0)
+	return count, count > 0 && count <= maxHeads
 }
 
 // msAttention is com.microsoft.Attention: a packed projection inside the operator, [hidden, (q, k, v) x heads x head size].
 func msAttention(s *state, n *graph.Node) string {
 	x, w := s.axes[n.In[0]], s.axes[n.In[1]]
-	h, ok := attrOr(n, "num_heads")
-	if !ok || h <= 0 || len(x) != 3 || len(w) != 2 {
+	h, ok := headCount(n, "num_heads")
+	if !ok || len(x) != 3 || len(w) != 2 {
 		return "needs input [batch, sequence, hidden], a packed weight and num_heads"
 	}
 	s.unify(x[2], w[0], n, "contracted axis")
-	for _, l := range x[2].leaves() {
-		l.set(UseContracted, "")
-	}
+	x[2].flag(UseContracted, "")
 	s.consumeOrFreeze(n, n.In[1], 0)
 	heads := s.width(h)
 	s.requireAttr(n, "num_heads", 0, h, heads)
@@ -94,6 +92,9 @@ func msAttention(s *state, n *graph.Node) string {
 		s.unify(w[1], s.product(three, heads, dim), n, "packed projection")
 	}
 	if b := arg(n, 2); b != nil {
+		if len(s.axes[b]) != 1 {
+			return "a bias that is no vector"
+		}
 		s.unify(s.axes[b][0], w[1], n, "bias")
 	}
 	total := x[1]
@@ -117,9 +118,9 @@ func msAttention(s *state, n *graph.Node) string {
 }
 
 func multiHeadAttention(s *state, n *graph.Node) string {
-	h, ok := attrOr(n, "num_heads")
+	h, ok := headCount(n, "num_heads")
 	q := s.axes[n.In[0]]
-	if !ok || h <= 0 {
+	if !ok {
 		return "needs num_heads"
 	}
 	heads := s.width(h)
@@ -178,6 +179,9 @@ func multiHeadAttention(s *state, n *graph.Node) string {
 		return "queries of an unknown form"
 	}
 	if b := arg(n, 3); b != nil {
+		if len(s.axes[b]) != 1 {
+			return "a bias that is no vector"
+		}
 		qk, v := s.product(heads, dim), s.product(heads, value)
 		s.unify(s.axes[b][0], s.rawSum([]*node{qk, qk, v}), n, "bias")
 	}
@@ -191,7 +195,7 @@ func multiHeadAttention(s *state, n *graph.Node) string {
 	if pastK != nil {
 		total = s.totalLen(n, total, pastK, 2)
 	}
-	s.attnBias(arg(n, 5), heads)
+	s.attnBias(n, arg(n, 5), heads)
 	s.setAxes(n.Out[0], []*node{q[0], seq, s.product(heads, value)})
 	for i, d := range []*node{dim, value} {
 		if len(n.Out) > i+1 && n.Out[i+1] != nil {
@@ -203,12 +207,12 @@ func multiHeadAttention(s *state, n *graph.Node) string {
 }
 
 // attnBias unifies the head axis of an additive score bias [.., heads, query, key] where it has one.
-func (s *state) attnBias(v *graph.Value, heads *node) {
+func (s *state) attnBias(n *graph.Node, v *graph.Value, heads *node) {
 	if v == nil {
 		return
 	}
 	if x := s.axes[v]; len(x) == 4 && x[1].find().size == heads.find().size && heads.find().size > 1 {
-		s.unify(x[1], heads, nil, "heads of the score bias")
+		s.unify(x[1], heads, n, "heads of the score bias")
 	}
 }
 
@@ -234,8 +238,8 @@ func (s *state) groups(n *graph.Node, h, kv int64, hAttr, kvAttr string) (heads,
 }
 
 func groupQueryAttention(s *state, n *graph.Node) string {
-	h, ok1 := attrOr(n, "num_heads")
-	kv, ok2 := attrOr(n, "kv_num_heads")
+	h, ok1 := headCount(n, "num_heads")
+	kv, ok2 := headCount(n, "kv_num_heads")
 	q := s.axes[n.In[0]]
 	if !ok1 || !ok2 || len(q) != 3 {
 		return "needs queries [batch, sequence, width], num_heads and kv_num_heads"
@@ -315,7 +319,7 @@ func (s *state) halves(n *graph.Node, c *node, sin *graph.Value, size int64) *no
 	}
 	z := c.find().size
 	parts := []*node{c, c}
-	if rest := size - 2*z; rest > 0 {
+	if rest := size - times(2, z); rest > 0 {
 		parts = append(parts, s.width(rest))
 	} else if rest < 0 {
 		return s.width(size)
@@ -325,17 +329,14 @@ func (s *state) halves(n *graph.Node, c *node, sin *graph.Value, size int64) *no
 
 // attention is ai.onnx Attention (opset 23): 4-D [batch, heads, sequence, head size] or 3-D with head-count attributes.
 func attention(s *state, n *graph.Node) string {
-	if len(n.In) < 3 || n.In[1] == nil || n.In[2] == nil {
-		return "needs queries, keys and values"
-	}
 	q, k, v := s.axes[n.In[0]], s.axes[n.In[1]], s.axes[n.In[2]]
 	if len(q) != len(k) || len(q) != len(v) || (len(q) != 3 && len(q) != 4) {
 		return "operands of unknown form"
 	}
 	var heads, kvHeads, dim, value, qs, ks *node
 	if len(q) == 3 {
-		h, ok1 := attrOr(n, "q_num_heads")
-		kv, ok2 := attrOr(n, "kv_num_heads")
+		h, ok1 := headCount(n, "q_num_heads")
+		kv, ok2 := headCount(n, "kv_num_heads")
 		if !ok1 || !ok2 {
 			return "needs q_num_heads and kv_num_heads"
 		}
@@ -373,7 +374,7 @@ func attention(s *state, n *graph.Node) string {
 	if past := arg(n, 4); past != nil {
 		total = s.totalLen(n, ks, past, 2)
 	}
-	s.attnBias(arg(n, 3), heads)
+	s.attnBias(n, arg(n, 3), heads)
 	if len(q) == 3 {
 		s.setAxes(n.Out[0], []*node{q[0], qs, s.product(heads, value)})
 	} else {
@@ -417,13 +418,13 @@ func rotary(s *state, n *graph.Node) string {
 	case 4:
 		s.unify(x[3], s.halves(n, c, sin, x[3].find().size), n, "rotary halves")
 	case 3:
-		h, ok := attrOr(n, "num_heads")
-		if !ok || h <= 0 || x[2].find().size%h != 0 {
-			if n.Domain != ms || x[2].find().size%(2*c.find().size) != 0 {
+		h, ok := headCount(n, "num_heads")
+		if ok = ok && x[2].find().size%h == 0; !ok {
+			pair := times(2, c.find().size)
+			if n.Domain != ms || pair == 0 || x[2].find().size%pair != 0 {
 				return "needs num_heads"
 			}
-			h = x[2].find().size / (2 * c.find().size)
-			ok = false
+			h = max(1, x[2].find().size/pair)
 		}
 		heads := s.width(h)
 		if ok {

@@ -97,14 +97,13 @@ func elementwise(s *state, n *graph.Node) string {
 				continue
 			}
 			if s.weightOnly[n.Out[0]] {
-				org[i] = append(org[i], os...)
+				org[i] = mergeOrigins(org[i], os)
 			}
 			if len(vals) != 2 || (n.Op != "Mul" && n.Op != "Div" && n.Op != "PRelu") {
 				continue
 			}
 			other := vals[1-j]
 			oa, ok := at(other, i)
-			_ = oa
 			mult := false // v multiplies something that is not a constant itself
 			switch {
 			case s.weightOnly[v] && s.activation(other):
@@ -142,7 +141,6 @@ func unary(s *state, n *graph.Node) string {
 		if st := s.vals[v]; st != nil && n.Op == "Identity" {
 			s.vals[n.Out[0]] = st
 		}
-	case "Gelu", "Neg":
 	}
 	return ""
 }
@@ -320,7 +318,9 @@ func (s *state) view(n *graph.Node, out []*node, org [][]constAxis) {
 	s.origins[n.Out[0]] = org
 	s.setWeightOnly(n, n.In[0])
 	if st := s.vals[n.In[0]]; st != nil {
-		s.vals[n.Out[0]] = &static{shape: shapeOfAxes(out), elems: st.elems}
+		if shape := shapeOfAxes(out); volume(shape) == int64(len(st.elems)) {
+			s.vals[n.Out[0]] = &static{shape: shape, elems: st.elems}
+		}
 	}
 }
 
@@ -378,6 +378,7 @@ func shapeOf(s *state, n *graph.Node) string {
 	return ""
 }
 
+// clampRange brings the bounds of a slice of n elements with a positive step into range.
 func clampRange(lo, hi, n int64) (int64, int64) {
 	if lo < 0 {
 		lo += n

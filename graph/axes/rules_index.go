@@ -154,18 +154,15 @@ func slice(s *state, n *graph.Node) string {
 		a := in[i].find()
 		if step != 1 {
 			why := fmt.Sprintf("%s: strided slice", n)
-			if step <= 0 {
-				if step == -1 {
-					a.flag(FlagIndex, why)
-					continue
-				}
-				return fmt.Sprintf("a step of %d", step)
+			if step == 0 {
+				return "a step of 0"
 			}
-			lo, hi := clampRange(starts[j].ival, ends[j].ival, a.size)
 			a.flag(FlagIndex, why)
-			out[i] = s.leaf((hi - lo + step - 1) / step)
-			if a.run() {
-				out[i].set(FlagRun, why)
+			if _, count := strided(starts[j].ival, ends[j].ival, step, a.size); count != a.size {
+				org[i] = nil
+				if out[i] = s.leaf(count); a.run() {
+					out[i].set(FlagRun, why)
+				}
 			}
 			continue
 		}
@@ -174,42 +171,42 @@ func slice(s *state, n *graph.Node) string {
 	s.setAxes(n.Out[0], out)
 	s.origins[n.Out[0]] = org
 	if st := s.vals[n.In[0]]; st != nil && len(st.shape) == 1 && len(axes) == 1 {
-		lo, hi := clampRange(starts[0].ival, ends[0].ival, int64(len(st.elems)))
 		step := int64(1)
 		if len(steps) > 0 {
 			step = steps[0].ival
 		}
-		r := &static{}
-		if step > 0 {
-			for k := lo; k < hi; k += step {
-				r.elems = append(r.elems, st.elems[k])
-			}
-		} else if step == -1 {
-			lo, hi := starts[0].ival, ends[0].ival
-			m := int64(len(st.elems))
-			if lo < 0 {
-				lo += m
-			}
-			lo = min(lo, m-1)
-			if hi < 0 {
-				hi = max(hi+m, -1)
-			}
-			if ends[0].ival < -m {
-				hi = -1
-			}
-			for k := lo; k > hi; k-- {
-				r.elems = append(r.elems, st.elems[k])
-			}
-			l := s.leaf(int64(len(r.elems)))
-			l.set(FlagFixed, "")
-			s.axes[n.Out[0]] = []*node{l}
-		} else {
-			return ""
+		first, count := strided(starts[0].ival, ends[0].ival, step, int64(len(st.elems)))
+		r := &static{shape: []int64{count}, elems: make([]*sym, count)}
+		for k := range count {
+			r.elems[k] = st.elems[first+k*step]
 		}
-		r.shape = []int64{int64(len(r.elems))}
 		s.vals[n.Out[0]] = r
 	}
 	return ""
+}
+
+// strided gives the first index and the number of elements of a slice of n elements, for any step but 0.
+func strided(lo, hi, step, n int64) (first, count int64) {
+	if step > 0 {
+		if lo, hi = clampRange(lo, hi, n); lo == hi {
+			return lo, 0
+		}
+		return lo, (hi-lo-1)/step + 1
+	}
+	if lo < 0 {
+		lo += n
+	}
+	if hi < 0 {
+		hi += n
+	}
+	lo, hi = min(lo, n-1), max(hi, -1)
+	if lo <= hi || lo < 0 {
+		return 0, 0
+	}
+	if step < -n {
+		return lo, 1
+	}
+	return lo, (lo-hi-1)/-step + 1
 }
 
 // sliceAxis gives the axis that a slice with step 1 leaves of a.
@@ -305,13 +302,16 @@ func split(s *state, n *graph.Node) string {
 			sizes = append(sizes, intSym(min(chunk, a.size-i*chunk)))
 		}
 	}
+	if k > maxParts {
+		return fmt.Sprintf("more than %d parts", maxParts)
+	}
 	if int64(len(sizes)) != k {
 		return fmt.Sprintf("%d sizes for %d outputs", len(sizes), k)
 	}
 	total := int64(0)
 	ints := make([]int64, k)
 	for i, y := range sizes {
-		if y.ival < 0 {
+		if y.ival < 0 || y.ival > a.size-total {
 			return fmt.Sprintf("a size of %d", y.ival)
 		}
 		ints[i] = y.ival
@@ -370,7 +370,7 @@ func split(s *state, n *graph.Node) string {
 			out[axis] = parts[i]
 			s.setAxes(o, out)
 			s.origins[o] = s.origins[n.In[0]]
-			if st != nil && len(st.shape) == 1 {
+			if st != nil && len(st.shape) == 1 && int64(len(st.elems)) == a.size {
 				s.vals[o] = &static{shape: []int64{ints[i]}, elems: st.elems[off : off+ints[i]]}
 			}
 		}
@@ -418,7 +418,7 @@ func concat(s *state, n *graph.Node) string {
 			}
 		}
 		for i := range x {
-			org[i] = append(org[i], s.originsOf(v, i)...)
+			org[i] = mergeOrigins(org[i], s.originsOf(v, i))
 		}
 		if vs := s.vals[v]; vs != nil && st != nil && rank == 1 {
 			st.elems = append(st.elems, vs.elems...)
@@ -447,7 +447,7 @@ func concat(s *state, n *graph.Node) string {
 func (s *state) concatAxis(n *graph.Node, parts []*node) *node {
 	total, run := int64(0), false
 	for _, p := range parts {
-		total += p.find().size
+		total = plus(total, p.find().size)
 		run = run || p.run()
 	}
 	if run {
@@ -460,17 +460,27 @@ func (s *state) concatAxis(n *graph.Node, parts []*node) *node {
 		l.one = false
 		return l
 	}
-	var real []*node
+	var full []*node
+	count := 0
 	for _, p := range parts {
-		if p.find().size > 0 {
-			real = append(real, p.find())
+		if p = p.find(); p.size > 0 {
+			full = append(full, p)
+			count += len(p.flat(Sum))
 		}
 	}
-	switch len(real) {
-	case 0:
+	switch {
+	case len(full) == 0:
 		return s.leaf(0)
-	case 1:
-		return real[0]
+	case len(full) == 1:
+		return full[0]
+	case count > maxParts:
+		why := fmt.Sprintf("%s: joins more than %d parts", n, maxParts)
+		for _, p := range full {
+			p.flag(FlagNoRule, why)
+		}
+		l := s.width(total)
+		l.set(FlagNoRule, why)
+		return l
 	}
-	return s.rawSum(real)
+	return s.rawSum(full)
 }

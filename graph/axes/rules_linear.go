@@ -43,12 +43,11 @@ func matmul(s *state, n *graph.Node) string {
 	for i := range out {
 		for _, x := range []*graph.Value{a, b} {
 			if k := i - (len(out) - len(batch(s.axes[x]))); k >= 0 {
-				org[i] = append(org[i], s.originsOf(x, k)...)
+				org[i] = mergeOrigins(org[i], s.originsOf(x, k))
 			}
 		}
 	}
 	if ao >= 0 {
-		p.rows = ax[ao]
 		out = append(out[:len(out):len(out)], ax[ao])
 		org = append(org, s.originsOf(a, ao))
 	}
@@ -69,9 +68,7 @@ func matmul(s *state, n *graph.Node) string {
 // contract records a contraction: the weight's side is the consumer; two activations are a candidate for attention. In a product
 // of two weights the right one consumes.
 func (s *state) contract(n *graph.Node, a *graph.Value, ai int, b *graph.Value, bi int, p *product2) {
-	for _, l := range p.inner.leaves() {
-		l.set(UseContracted, "")
-	}
+	p.inner.flag(UseContracted, "")
 	switch {
 	case s.weightOnly[b]:
 		s.consumeOrFreeze(n, b, bi)
@@ -105,7 +102,7 @@ func gemm(s *state, n *graph.Node) string {
 	}
 	s.unify(ax[ai], bx[bi], n, "contracted axis")
 	out := []*node{ax[1-ai], bx[1-bi]}
-	p := &product2{at: n, inner: ax[ai], rows: out[0], cols: out[1], a: a, b: b}
+	p := &product2{at: n, inner: ax[ai], cols: out[1], a: a, b: b}
 	if len(n.In) > 2 && n.In[2] != nil {
 		if s.unknown(n.In[2]) || len(s.axes[n.In[2]]) > 2 {
 			return fmt.Sprintf("a bias %s that is no matrix", n.In[2].Name)
@@ -132,9 +129,7 @@ func conv(s *state, n *graph.Node) string {
 	switch {
 	case group == 1:
 		s.unify(xx[1], wx[1], n, "input channels")
-		for _, l := range xx[1].leaves() {
-			l.set(UseContracted, "")
-		}
+		xx[1].flag(UseContracted, "")
 		if s.weightOnly[w] {
 			s.consumeOrFreeze(n, w, 1)
 		}
@@ -181,8 +176,10 @@ func (s *state) spatial(n *graph.Node, in []*node, kernel []int64) ([]*node, str
 		why := fmt.Sprintf("%s: a spatial axis", n)
 		a.flag(FlagSpatial, why)
 		stride, d := at(strides, i, 1), at(dil, i, 1)
-		if stride < 1 || d < 1 || i >= len(kernel) || kernel[i] < 1 {
-			return nil, "strides, dilations or kernel out of range"
+		const most = 1 << 24 // of anything that moves a kernel, so that no product of them overflows
+		lo, hi := at(pads, i, 0), at(pads, i+len(in), 0)
+		if stride < 1 || d < 1 || i >= len(kernel) || kernel[i] < 1 || max(stride, d, kernel[i], lo, hi, -lo, -hi) > most {
+			return nil, "strides, dilations, padding or kernel out of range"
 		}
 		z := a.find().size
 		span := d*(kernel[i]-1) + 1
@@ -192,7 +189,7 @@ func (s *state) spatial(n *graph.Node, in []*node, kernel []int64) ([]*node, str
 		case "VALID":
 			z = (z-span)/stride + 1
 		default:
-			z += at(pads, i, 0) + at(pads, i+len(in), 0) - span
+			z += lo + hi - span
 			if n.Int("ceil_mode", 0) != 0 {
 				z += stride - 1
 			}
@@ -305,10 +302,13 @@ func arg(n *graph.Node, i int) *graph.Value {
 }
 
 func skipNorm(s *state, n *graph.Node) string {
-	if len(n.In) < 3 || n.In[1] == nil || n.In[2] == nil || s.unknown(n.In[1]) {
-		return "needs input, skip and gamma"
+	if s.unknown(n.In[1]) {
+		return fmt.Sprintf("the rank of %s is not known", n.In[1].Name)
 	}
 	x := s.broadcast([][]*node{s.axes[n.In[0]], s.axes[n.In[1]]}, n, "residual")
+	if len(x) == 0 {
+		return "a scalar input"
+	}
 	f := fusedNorm{kind: RMSNorm, node: n, in: nil, out: n.Out[0], gain: n.In[2], axis: x[len(x)-1], epsDefault: 1e-12}
 	biasAt := 3
 	if n.Op == "SkipLayerNormalization" {

@@ -2,6 +2,7 @@ package axes
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ligoonnx/ligoonnx/graph"
 )
@@ -32,11 +33,6 @@ func (s *state) sized(y *sym, at *graph.Node) *node {
 
 func reshape(s *state, n *graph.Node) string {
 	in := s.axes[n.In[0]]
-	total := int64(1)
-	for _, a := range in {
-		total *= a.find().size
-	}
-	var shape []*sym
 	if n.Op == "Flatten" {
 		axis := n.Int("axis", 1)
 		if axis < 0 {
@@ -49,11 +45,15 @@ func reshape(s *state, n *graph.Node) string {
 		s.setWeightOnly(n, n.In[0])
 		return ""
 	}
-	shape = s.dims(n, 1, "shape")
+	shape := s.dims(n, 1, "shape")
 	if shape == nil {
 		if v := arg(n, 1); v == nil || s.vals[v] == nil {
 			return "the target shape is not known without running the model"
 		}
+	}
+	total := volumeOf(in)
+	if total == 0 || total == math.MaxInt64 {
+		return fmt.Sprintf("cannot follow %s, a value of %d elements", axesString(in), total)
 	}
 	zero := n.Int("allowzero", 0) == 0
 	sizes := make([]int64, len(shape))
@@ -70,12 +70,12 @@ func reshape(s *state, n *graph.Node) string {
 				return fmt.Sprintf("a 0 in position %d copies an axis that is not there", i)
 			}
 			sizes[i] = in[i].find().size
-			known *= sizes[i]
+			known = times(known, sizes[i])
 		case y.ival < 0:
 			return fmt.Sprintf("a size of %d", y.ival)
 		default:
 			sizes[i] = y.ival
-			known *= y.ival
+			known = times(known, y.ival)
 		}
 	}
 	if rest >= 0 {
@@ -180,7 +180,7 @@ func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*s
 			case z > want/have && want%have == 0 && z%(want/have) == 0:
 				need := want / have
 				if f.a.kind == Leaf {
-					parts := s.splitFor(f.a, need, z/need, out, sizes, i, len(group) == 0)
+					parts := s.splitFor(n, f.a, need, z/need, out[i], len(group) == 0)
 					fs = append([]factor{{parts[0], -1}, {parts[1], -1}}, fs[1:]...)
 					continue
 				}
@@ -190,7 +190,7 @@ func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*s
 					return s.mismatch(n, in, sizes)
 				}
 				for j < len(out) && p < z {
-					p *= sizes[j]
+					p = times(p, sizes[j])
 					j++
 				}
 				if p != z {
@@ -237,11 +237,11 @@ func (s *state) refine(n *graph.Node, in, out []*node, sizes []int64, shape []*s
 }
 
 // splitFor cuts a leaf into two factors; a target that is already a run-time axis gives its own.
-func (s *state) splitFor(l *node, first, second int64, out []*node, sizes []int64, i int, whole bool) []*node {
+func (s *state) splitFor(n *graph.Node, l *node, first, second int64, target *node, whole bool) []*node {
 	parts := s.split(l, Product, first, second)
-	if whole && out[i] != nil && out[i].find().size == first && out[i].find() != parts[0] {
-		s.unify(out[i], parts[0], nil, "reshape")
-		parts[0] = out[i].find()
+	if whole && target != nil && target.find().size == first && target.find() != parts[0] {
+		s.unify(target, parts[0], n, "reshape")
+		parts[0] = target.find()
 		l.args[0] = parts[0]
 	}
 	return parts
@@ -303,6 +303,8 @@ func expand(s *state, n *graph.Node) string {
 			y = shape[k]
 		}
 		switch {
+		case y != nil && y.ival < 0:
+			return fmt.Sprintf("a size of %d", y.ival)
 		case a == nil:
 			out[i] = s.sized(y, n)
 			s.requireSize(y, out[i], n)
@@ -330,15 +332,16 @@ func expand(s *state, n *graph.Node) string {
 	s.origins[n.Out[0]] = org
 	s.setWeightOnly(n, n.In[0])
 	if st := s.vals[n.In[0]]; st != nil {
-		total := int64(1)
-		for _, a := range out {
-			total *= a.find().size
-		}
-		if total > 0 && total <= maxStatic && (len(st.elems) == 1 || int64(len(st.elems)) == total) {
-			r := &static{shape: shapeOfAxes(out)}
-			for i := range int(total) {
-				r.elems = append(r.elems, st.elems[i%len(st.elems)])
+		r := &static{shape: shapeOfAxes(out)}
+		total := volume(r.shape)
+		for i := range int(min(total, maxStatic)) {
+			k := st.meeting(r.shape, i)
+			if k < 0 {
+				return ""
 			}
+			r.elems = append(r.elems, st.elems[k])
+		}
+		if int64(len(r.elems)) == total {
 			s.vals[n.Out[0]] = r
 		}
 	}
@@ -361,6 +364,8 @@ func tile(s *state, n *graph.Node) string {
 	out := make([]*node, len(in))
 	for i, y := range reps {
 		switch {
+		case y.ival < 0:
+			return fmt.Sprintf("%d repeats", y.ival)
 		case y.ival == 1:
 			out[i] = in[i]
 		case in[i].find().size == 1:
@@ -396,7 +401,7 @@ func constantOfShape(s *state, n *graph.Node) string {
 		}
 		out[i] = s.sized(y, n)
 		s.requireSize(y, out[i], n)
-		total *= y.ival
+		total = times(total, y.ival)
 	}
 	s.setAxes(n.Out[0], out)
 	s.weightOnly[n.Out[0]] = true
@@ -444,7 +449,9 @@ func rangeOp(s *state, n *graph.Node) string {
 		return "a step of 0"
 	}
 	size := int64(0)
-	if q := (limit.val - start.val) / delta.val; q > 0 {
+	if q := (limit.val - start.val) / delta.val; q > 1<<53 {
+		return fmt.Sprintf("a range of %g elements", q)
+	} else if q > 0 {
 		size = int64(q)
 		if float64(size) < q {
 			size++
@@ -460,9 +467,8 @@ func rangeOp(s *state, n *graph.Node) string {
 	default:
 		l = s.leaf(size)
 		l.set(FlagFixed, fmt.Sprintf("%s counts it", n))
-		s.require(limit, l, n, "range limit")
-		if start.val != 0 || delta.val != 1 {
-			s.reqs = s.reqs[:len(s.reqs)-1]
+		if start.val == 0 && delta.val == 1 {
+			s.require(limit, l, n, "range limit")
 		}
 	}
 	s.setAxes(n.Out[0], []*node{l})
@@ -485,9 +491,10 @@ func pad(s *state, n *graph.Node) string {
 		}
 		why := fmt.Sprintf("%s: padded", n)
 		a.flag(FlagIndex, why)
+		const most = 1 << 40
 		z := a.find().size + lo + hi
-		if z < 0 {
-			return fmt.Sprintf("padding to a size of %d", z)
+		if max(lo, hi, -lo, -hi, a.find().size) > most || z < 0 {
+			return fmt.Sprintf("padding a size of %d by %d and %d", a.find().size, lo, hi)
 		}
 		if a.run() || pads[i].run() || pads[i+len(in)].run() {
 			out[i] = s.runLeaf(z, why)
@@ -519,11 +526,7 @@ func nonZero(s *state, n *graph.Node) string {
 		}
 		l.size = count
 	} else {
-		total := int64(1)
-		for _, a := range in {
-			total *= a.find().size
-		}
-		l.size = total
+		l.size = volumeOf(in)
 		if len(in) == 1 && in[0].run() {
 			l = in[0]
 		}
@@ -535,7 +538,7 @@ func nonZero(s *state, n *graph.Node) string {
 func oneHot(s *state, n *graph.Node) string {
 	in := s.axes[n.In[0]]
 	depth := s.ints(arg(n, 1))
-	if len(depth) != 1 {
+	if len(depth) != 1 || depth[0].ival < 0 {
 		return "the depth is not known without running the model"
 	}
 	axis, ok := normAxis(n.Int("axis", -1), len(in)+1)

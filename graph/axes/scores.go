@@ -180,7 +180,7 @@ func (s *state) score(p *product2, inside map[*graph.Node]bool, export func(*nod
 		switch {
 		case ps.attr != "":
 			sl.Power = power(ps.val, size)
-		case ps.y.computed():
+		case ps.y.computed:
 			sl.Computed = true
 			y, old := s.exportSym(ps.y, export), ps.y.val
 			divide := ps.divide

@@ -23,6 +23,9 @@ type sym struct {
 	dim   *node // the size of an axis
 	op    string
 	args  []*sym
+
+	computed bool // depends on the size of an axis
+	terms    int  // operations in the expression, repeats included
 }
 
 func intSym(v int64) *sym { return &sym{val: float64(v), ival: v, isInt: true} }
@@ -33,7 +36,7 @@ func litFloat(v float64, at *site) *sym { return &sym{val: v, ival: int64(v), li
 
 func dimSym(n *node) *sym {
 	z := n.find().size
-	return &sym{val: float64(z), ival: z, isInt: true, dim: n}
+	return &sym{val: float64(z), ival: z, isInt: true, dim: n, computed: true}
 }
 
 // run reports whether the value depends on a run-time dimension.
@@ -42,7 +45,7 @@ func (y *sym) run() bool {
 		return y.dim.run()
 	}
 	for _, a := range y.args {
-		if a.run() {
+		if a.computed && a.run() {
 			return true
 		}
 	}
@@ -52,41 +55,33 @@ func (y *sym) run() bool {
 // literal reports whether the value is a constant of the file itself.
 func (y *sym) literal() bool { return y.lit != nil }
 
-// computed reports whether the value depends on any axis.
-func (y *sym) computed() bool {
-	if y.dim != nil {
-		return true
-	}
-	for _, a := range y.args {
-		if a.computed() {
-			return true
-		}
-	}
-	return false
-}
-
-// opSym applies an operator to scalars; nil when the operator is not one the integer evaluator knows.
+// opSym applies an operator to scalars; nil when the operator is not one the evaluator knows, or the expression gets too long.
 func opSym(op string, isInt bool, args ...*sym) *sym {
+	y := &sym{isInt: isInt, op: op, args: args, terms: 1}
 	in := make([]float64, len(args))
 	for i, a := range args {
 		in[i] = a.val
+		y.computed = y.computed || a.computed
+		if y.terms += a.terms; y.terms > maxTerms {
+			return nil
+		}
 	}
+	var ok bool
 	if isInt {
 		ints := make([]int64, len(args))
 		for i, a := range args {
 			ints[i] = a.ival
 		}
-		v, ok := evalInt(op, ints)
-		if !ok {
-			return nil
-		}
-		return &sym{val: float64(v), ival: v, isInt: true, op: op, args: args}
+		y.ival, ok = evalInt(op, ints)
+		y.val = float64(y.ival)
+	} else {
+		y.val, ok = evalFloat(op, in)
+		y.ival = int64(y.val)
 	}
-	v, ok := evalFloat(op, in)
 	if !ok {
 		return nil
 	}
-	return &sym{val: v, ival: int64(v), op: op, args: args}
+	return y
 }
 
 func evalInt(op string, a []int64) (int64, bool) {
@@ -95,6 +90,9 @@ func evalInt(op string, a []int64) (int64, bool) {
 			return 1
 		}
 		return 0
+	}
+	if len(a) < operands(op) {
+		return 0, false
 	}
 	switch op {
 	case "Neg":
@@ -122,9 +120,6 @@ func evalInt(op string, a []int64) (int64, bool) {
 		}
 		v, ok := evalFloat(op, f)
 		return int64(v), ok
-	}
-	if len(a) == 0 {
-		return 0, false
 	}
 	acc := a[0]
 	if len(a) == 1 {
@@ -181,7 +176,21 @@ func evalInt(op string, a []int64) (int64, bool) {
 	return acc, true
 }
 
+// operands is how many operands evaluating an operator takes at least.
+func operands(op string) int {
+	switch op {
+	case "Where":
+		return 3
+	case "Pow":
+		return 2
+	}
+	return 1
+}
+
 func evalFloat(op string, a []float64) (float64, bool) {
+	if len(a) < operands(op) {
+		return 0, false
+	}
 	switch op {
 	case "Neg":
 		return -a[0], true
