@@ -129,7 +129,7 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 			return now, []Problem{{Code: CodeUnlike, Text: fmt.Sprintf("the record is of a model with %d runs of layers, this one has %d", len(t.replay.Layers), len(want))}}, nil
 		}
 		for i, n := range t.replay.Layers {
-			want[i] = int(n)
+			want[i] = int(min(n, maxLayers+1))
 		}
 	case t.Like != nil:
 		if len(t.Like.Blocks.Stages) != len(want) {
@@ -139,8 +139,8 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 			want[i] = len(s.Blocks)
 		}
 	case t.Layers != 0:
-		if t.Layers > math.MaxInt32 {
-			return now, []Problem{{Code: CodeShrink, Text: fmt.Sprintf("%d layers are too many", t.Layers)}}, nil
+		if t.Layers > maxLayers {
+			return now, []Problem{tooDeep(t.Layers)}, nil
 		}
 		if int(t.Layers) < total {
 			return now, []Problem{{Code: CodeShrink, Nearest: []int64{int64(total)}, Text: fmt.Sprintf("the model has %d layers already, %d are fewer", total, t.Layers)}}, nil
@@ -148,13 +148,13 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 		want = spread(now, int(t.Layers))
 	case factor != 0:
 		for i, n := range now {
-			want[i] = int(math.Round(float64(n) * factor))
+			want[i] = int(math.Round(min(float64(n)*factor, maxLayers+1)))
 		}
 	}
 	for name, n := range t.Axes {
 		var i int
 		if _, err := fmt.Sscanf(name, "layers.%d", &i); err == nil && i >= 0 && i < len(want) {
-			want[i], asked = int(n), true
+			want[i], asked = int(min(n, maxLayers+1)), true
 		}
 	}
 	if asked && len(now) == 0 {
@@ -167,6 +167,9 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 	var problems []Problem
 	var notes []Reason
 	for i, s := range a.Blocks.Stages {
+		if want[i] > maxLayers {
+			return now, []Problem{tooDeep(int64(want[i]))}, nil
+		}
 		if want[i] < now[i] {
 			problems = append(problems, Problem{Code: CodeShrink, Nearest: []int64{int64(total)},
 				Text: fmt.Sprintf("%d layers cannot become %d", now[i], want[i])})
@@ -182,6 +185,13 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 		}
 	}
 	return want, problems, notes
+}
+
+// maxLayers bounds the layers of a stage: every layer is some hundred nodes in memory, several times over.
+const maxLayers = 4096
+
+func tooDeep(n int64) Problem {
+	return Problem{Code: CodeTooLarge, Text: fmt.Sprintf("%d layers are too many", n), Nearest: []int64{maxLayers}}
 }
 
 // spread distributes n layers over stages in proportion to what they have, the remainder to the first.

@@ -34,14 +34,23 @@ func (ch *chooser) choose(t Target) choice {
 	if len(out.problems) > 0 {
 		return out
 	}
+	// Before anything is multiplied as integers.
+	for _, a := range ch.r.Atoms {
+		if n := out.sizes.Of(a); n > maxAtom && n > a.Size || n < 0 {
+			out.refuse(Problem{Code: CodeTooLarge, Text: fmt.Sprintf("%s cannot be as large as %d", a.Name, n)})
+		}
+	}
+	ch.large(&out)
+	if len(out.problems) > 0 {
+		return out
+	}
 	ch.repair(&out)
+	ch.large(&out)
 	for _, a := range ch.r.Atoms {
 		n := out.sizes.Of(a)
 		switch {
 		case n < a.Size:
 			out.refuse(Problem{Code: CodeShrink, Text: fmt.Sprintf("%s cannot shrink from %d to %d", a.Name, a.Size, n), Nearest: []int64{a.Size}})
-		case n > math.MaxInt32:
-			out.refuse(Problem{Code: CodeSizeEquation, Text: fmt.Sprintf("%s cannot be as large as %d", a.Name, n)})
 		case n > a.Size && !a.Growable():
 			p := Problem{Code: CodeFrozen, Text: fmt.Sprintf("%s (size %d) cannot grow to %d", a.Name, a.Size, n), Nearest: []int64{a.Size}}
 			if len(a.Why) > 0 {
@@ -57,6 +66,48 @@ func (ch *chooser) choose(t Target) choice {
 		}
 	}
 	return out
+}
+
+// Bounds on what a target may ask for. The maps of an axis take some dozen bytes for each of its units while a model is planned.
+const (
+	maxAtom     = 1 << 22
+	maxAxis     = 1 << 26
+	maxElements = 1 << 48
+)
+
+// large refuses weights with an axis, or a number of elements, out of bounds.
+func (ch *chooser) large(out *choice) {
+	for _, w := range ch.r.Weights {
+		n := 1.0
+		for _, e := range w.Axes {
+			size := measure(e, out.sizes)
+			n *= size
+			if size > maxAxis && size > float64(e.Size) || n > maxElements {
+				out.refuse(Problem{Code: CodeTooLarge, Tensor: w.Value.Origin, Text: fmt.Sprintf("%s would have an axis of %.3g, %.3g elements so far", w.Value.Origin, size, n)})
+				return
+			}
+		}
+	}
+}
+
+// measure is the size of an expression without overflow.
+func measure(e *axes.Expr, s axes.Sizes) float64 {
+	switch e.Kind {
+	case axes.Leaf:
+		return float64(s.Of(e.Atom))
+	case axes.Product:
+		n := 1.0
+		for _, a := range e.Args {
+			n *= measure(a, s)
+		}
+		return n
+	default:
+		n := 0.0
+		for _, a := range e.Args {
+			n += measure(a, s)
+		}
+		return n
+	}
 }
 
 // shape is what the roles of a model measure.

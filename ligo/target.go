@@ -133,6 +133,7 @@ const (
 	CodeNoLayers         = "no-layers"
 	CodeNoDepthRule      = "no-depth-rule"
 	CodeUnlike           = "unlike"
+	CodeTooLarge         = "too-large"
 	CodeWeightUnreadable = "weight-not-float"
 )
 
@@ -167,6 +168,7 @@ func Codes() []CodeInfo {
 		{CodeNoLayers, true, false, "no repeated layers were found"},
 		{CodeNoDepthRule, true, false, "the layers cannot be made to pass the stream through"},
 		{CodeUnlike, true, false, "the model to be like has another structure"},
+		{CodeTooLarge, true, false, "a size is beyond what this program, or ONNX, can hold"},
 		{CodeWeightUnreadable, true, false, "a weight that must grow is stored in a type that cannot"},
 	}
 }
