@@ -105,6 +105,8 @@ type Expr struct {
 	Atom *Atom   // Leaf
 	Args []*Expr // Product, Sum
 	Size int64
+
+	parts int // atoms, repeats included
 }
 
 // Atoms calls f for every atom of the expression, in order, repeats included.
@@ -129,7 +131,7 @@ func (s Sizes) Of(a *Atom) int64 {
 	return a.Size
 }
 
-// Eval is the size of an expression under s.
+// Eval is the size of an expression under s; math.MaxInt64 when it is larger.
 func (s Sizes) Eval(e *Expr) int64 {
 	switch e.Kind {
 	case Leaf:
@@ -137,13 +139,13 @@ func (s Sizes) Eval(e *Expr) int64 {
 	case Product:
 		n := int64(1)
 		for _, a := range e.Args {
-			n *= s.Eval(a)
+			n = times(n, s.Eval(a))
 		}
 		return n
 	default:
 		n := int64(0)
 		for _, a := range e.Args {
-			n += s.Eval(a)
+			n = plus(n, s.Eval(a))
 		}
 		return n
 	}
@@ -298,6 +300,7 @@ type Result struct {
 	statics   map[*graph.Value][]int64
 	reqs      []requirement
 	equations []Equation
+	refused   []Conflict // nodes that no rule covers
 }
 
 // Infer analyses a graph. It normalises a clone of g (Result.Graph) and folds Ifs whose condition is static.

@@ -77,8 +77,8 @@ func (s *state) vector(v *graph.Value, x *node) (c *graph.Value, offset float64)
 	return os[0].c, offset
 }
 
-// findNorms recognises normalisations, fused or written out, and returns the nodes that belong to them. It starts from the mean
-// of squares and looks both ways: what is squared tells layer norm (x - mean) from RMS norm (x).
+// findNorms recognises normalisations, fused or written out, and returns the nodes that belong to them, in the order of the
+// graph. It starts from the mean of squares and looks both ways: what is squared tells layer norm (x - mean) from RMS norm (x).
 func (s *state) findNorms() ([]*Norm, map[*graph.Node]bool) {
 	inside := map[*graph.Node]bool{}
 	var out []*Norm
@@ -361,18 +361,21 @@ func (s *state) postNorms(norms []*Norm) {
 					n.Post = true
 					break
 				}
+				if u.Node.Domain != "" {
+					continue
+				}
 				switch u.Node.Op {
 				case "Add", "Sub", "Identity", "Cast", "Dropout", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Slice", "Gather", "Expand", "Flatten":
 				default:
 					continue
 				}
 				o := u.Node.Out[0]
-				if o == nil || seen[o] {
+				if s.spend(1); o == nil || seen[o] {
 					continue
 				}
 				carries := false
 				for _, a := range s.axes[o] {
-					carries = carries || slices.Contains(a.leaves(), x) || a.find() == x
+					carries = carries || a.contains(x)
 				}
 				if carries {
 					seen[o] = true

@@ -2,7 +2,6 @@ package axes
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
 )
@@ -115,7 +114,7 @@ func (s *state) rotaryValues() map[*graph.Value]bool {
 		switch n.Op {
 		case "Sin", "Cos":
 			rot[n.Out[0]] = true
-			s.tablesBehind(n.In[0], s.axes[n.Out[0]], map[*graph.Value]bool{})
+			s.tablesBehind(n.In[0], s.axes[n.Out[0]])
 		case "Cast", "Identity", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Gather", "Slice", "Concat", "Expand":
 			rot[n.Out[0]] = len(n.In) > 0 && n.In[0] != nil && rot[n.In[0]]
 		case "Mul", "Div":
@@ -129,26 +128,36 @@ func (s *state) rotaryValues() map[*graph.Value]bool {
 	return rot
 }
 
-func (s *state) tablesBehind(v *graph.Value, ax []*node, seen map[*graph.Value]bool) {
-	if v == nil || seen[v] {
-		return
+// tablesBehind marks the axes of constants behind v that share a width with ax as gains. What v takes only sizes from is not
+// behind it.
+func (s *state) tablesBehind(v *graph.Value, ax []*node) {
+	widths := map[*node]bool{}
+	for _, a := range ax {
+		for _, l := range a.leaves() {
+			widths[l] = l.size > 1
+		}
 	}
-	seen[v] = true
-	if v.IsConst() {
+	seen := map[*graph.Value]bool{}
+	stack := []*graph.Value{v}
+	for len(stack) > 0 {
+		v := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if s.spend(1); v == nil || seen[v] {
+			continue
+		}
+		seen[v] = true
+		if v.Producer != nil && v.Producer.Op != "Shape" && v.Producer.Op != "Size" {
+			stack = append(stack, v.Producer.In...)
+		}
+		if !v.IsConst() {
+			continue
+		}
 		for i, a := range s.axes[v] {
-			for _, b := range ax {
-				for _, l := range b.leaves() {
-					if slices.Contains(a.leaves(), l) && l.size > 1 {
-						s.gains[constAxis{v, i}] = true
-					}
+			for _, l := range a.leaves() {
+				if widths[l] {
+					s.gains[constAxis{v, i}] = true
 				}
 			}
-		}
-		return
-	}
-	if v.Producer != nil {
-		for _, x := range v.Producer.In {
-			s.tablesBehind(x, ax, seen)
 		}
 	}
 }
@@ -173,7 +182,7 @@ func (s *state) sides() {
 }
 
 func (s *state) result() *Result {
-	r := &Result{Graph: s.g, Conflicts: s.conflicts, axes: map[*graph.Value][]*Expr{}, weights: map[*graph.Value]*Weight{}, statics: map[*graph.Value][]int64{}}
+	r := &Result{Graph: s.g, Conflicts: s.conflicts, refused: s.refused, axes: map[*graph.Value][]*Expr{}, weights: map[*graph.Value]*Weight{}, statics: map[*graph.Value][]int64{}}
 	norms, inside := s.findNorms()
 	s.freezeReductions(inside)
 	s.markUses(inside)
@@ -182,7 +191,7 @@ func (s *state) result() *Result {
 	s.postNorms(norms)
 
 	memo := map[*node]*Expr{}
-	atoms := map[*node]*Atom{}
+	var leaves []*node // of the atoms
 	var export func(n *node) *Expr
 	export = func(n *node) *Expr {
 		n = n.find()
@@ -193,13 +202,18 @@ func (s *state) result() *Result {
 		memo[n] = e
 		if n.kind == Leaf {
 			a := &Atom{ID: len(r.Atoms), Size: n.size, Flags: n.flags, Why: n.why, Name: n.name, Parts: 1}
-			atoms[n] = a
+			leaves = append(leaves, n)
+			e.parts = 1
 			r.Atoms = append(r.Atoms, a)
 			e.Atom = a
 			return e
 		}
 		for _, x := range n.args {
-			e.Args = append(e.Args, export(x))
+			arg := export(x)
+			e.Args = append(e.Args, arg)
+			if e.parts += arg.parts; e.parts > maxParts {
+				panic(stopped{fmt.Errorf("an axis of more than %d parts", maxParts)})
+			}
 		}
 		return e
 	}
@@ -240,10 +254,10 @@ func (s *state) result() *Result {
 			r.statics[v] = ints
 		}
 	}
-	for i, n := range norms {
+	for _, n := range norms {
 		n.Axis = export(s.normAxes[n])
-		r.Norms = append(r.Norms, norms[i])
 	}
+	r.Norms = norms
 	for _, p := range scores {
 		r.Scores = append(r.Scores, s.score(p, inside, export))
 	}
@@ -253,7 +267,7 @@ func (s *state) result() *Result {
 	for _, q := range s.equal {
 		r.equations = append(r.equations, Equation{export(q.a), export(q.b), q.at})
 	}
-	for n, a := range atoms {
+	for _, a := range r.Atoms {
 		if a.Has(UseInput) && !a.Has(UseProduced) && a.Flags&forbid == 0 {
 			a.Flags |= FlagInput
 			a.Why = append(a.Why, "an axis of a graph input that no weight produces")
@@ -262,9 +276,8 @@ func (s *state) result() *Result {
 			a.Flags |= FlagClass
 			a.Why = append(a.Why, "reaches an output, and nothing contracts or normalises it")
 		}
-		_ = n
 	}
-	r.name(s, atoms)
+	r.name(s, leaves)
 	for _, c := range s.g.Consts {
 		if !c.Const.DType.Growable() {
 			continue

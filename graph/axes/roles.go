@@ -5,7 +5,7 @@ import "fmt"
 // name gives atoms their roles and names. Roles are read from structure: what is normalised is a hidden width, what attention
 // contracts is a head size, what it batches over are heads, what is produced from and contracted back to a hidden width is a
 // feed-forward width.
-func (r *Result) name(s *state, atoms map[*node]*Atom) {
+func (r *Result) name(s *state, leaves []*node) {
 	counts := map[*Atom]int{}
 	for _, n := range r.Norms {
 		if n.Axis.Kind == Leaf && !n.Axis.Atom.Has(UseScoreInner) {
@@ -28,8 +28,8 @@ func (r *Result) name(s *state, atoms map[*node]*Atom) {
 			}
 		}
 	}
-	for n, a := range atoms {
-		if a.Role != RoleHeads || !n.repeat {
+	for i, a := range r.Atoms {
+		if a.Role != RoleHeads || !leaves[i].repeat {
 			continue
 		}
 		// grouped queries: the atom beside it in a head axis counts the key/value heads

@@ -47,6 +47,9 @@ func (s *state) scoreSites(inside map[*graph.Node]bool) []*product2 {
 // by value alone would take the 0.5 of a GELU for 16^(-1/4).
 func (s *state) scalesOf(p *product2, inside map[*graph.Node]bool) []pathScale {
 	var out []pathScale
+	if p.fused {
+		return nil // the scores never leave the node: what follows it are values
+	}
 	if p.at.Domain == ms && p.at.Op == "FusedMatMul" {
 		out = append(out, pathScale{node: p.at, attr: "alpha", val: float64(p.at.Float("alpha", 1))})
 	}
@@ -69,6 +72,7 @@ func (s *state) scalesOf(p *product2, inside map[*graph.Node]bool) []pathScale {
 			if u.Index < 0 || seen[n] || n.Domain != "" {
 				continue
 			}
+			s.spend(1)
 			switch n.Op {
 			case "Mul", "Div":
 				seen[n] = true
@@ -101,6 +105,7 @@ func (s *state) scalesOf(p *product2, inside map[*graph.Node]bool) []pathScale {
 			return
 		}
 		seen[n] = true
+		s.spend(1)
 		switch n.Op {
 		case "Mul", "Div":
 			for i := range 2 {
@@ -124,12 +129,10 @@ func (s *state) scalesOf(p *product2, inside map[*graph.Node]bool) []pathScale {
 			backward(n.In[0])
 		}
 	}
-	if !p.fused {
-		backward(p.a)
-		// what both operands share counts for each of them
-		seen = map[*graph.Node]bool{p.at: true}
-		backward(p.b)
-	}
+	backward(p.a)
+	// what both operands share counts for each of them
+	seen = map[*graph.Node]bool{p.at: true}
+	backward(p.b)
 	return out
 }
 

@@ -1,7 +1,6 @@
 package axes
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -174,6 +173,7 @@ func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 		return n
 	}
 	var later []*requirement
+	solved := map[*requirement]bool{}
 	for i := range r.reqs {
 		q := &r.reqs[i]
 		if q.y.lit == nil {
@@ -190,9 +190,16 @@ func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 	}
 	for _, q := range later {
 		n := want(q)
-		if !s.solve(q.y, n) {
+		if solved[q] = s.solve(q.y, n); !solved[q] {
 			probs = append(probs, Problem{Code: "size-equation", Node: q.at,
 				Text: fmt.Sprintf("%s: %s = %s: needs %d, evaluates to %d", q.at, q.axis, q.y, n, q.y.eval(z, s.lits).ival)})
+		}
+	}
+	// a literal that suited one requirement as it was may have changed for a later one
+	for _, q := range later {
+		if got, n := q.y.eval(z, s.lits).ival, want(q); got != n && solved[q] {
+			probs = append(probs, Problem{Code: "literal-conflict", Node: q.at,
+				Text: fmt.Sprintf("%s: the integers of the %s %s would have to make both %d and %d", q.at, q.why, q.y, n, got)})
 		}
 	}
 	for _, q := range r.equations {
@@ -285,14 +292,11 @@ func (r *Result) edits(s *solver) (*Edits, error) {
 			case sl.Attr != "":
 				e.Attrs[sl.Node] = append(e.Attrs[sl.Node], graph.FloatAttr(sl.Attr, float32(float64(sl.Node.Float(sl.Attr, 1))*math.Pow(k, sl.Power))))
 			case sl.Const != nil:
-				t := sl.Const.Const
-				f, err := t.Float64s()
-				if err != nil || len(f) != 1 {
-					return e, fmt.Errorf("%s: score scale is not readable: %w", sl.Const.Name, err)
+				t, err := scaled(sl.Const.Const, math.Pow(k, sl.literal))
+				if err != nil {
+					return e, fmt.Errorf("score scale %s: %w", sl.Const.Name, err)
 				}
-				if e.Consts[sl.Const], err = onnxio.FromFloats(sl.Const.Name, t.DType, t.Dims, []float64{f[0] * math.Pow(k, sl.literal)}); err != nil {
-					return e, err
-				}
+				e.Consts[sl.Const] = t
 			}
 		}
 	}
@@ -302,6 +306,22 @@ func (r *Result) edits(s *solver) (*Edits, error) {
 		}
 	}
 	return e, nil
+}
+
+// scaled multiplies the number in a one-element tensor.
+func scaled(t *onnxio.Tensor, k float64) (*onnxio.Tensor, error) {
+	if t.DType.Integer() {
+		n, err := t.Int64s()
+		if err != nil || len(n) != 1 {
+			return nil, fmt.Errorf("is not readable: %w", err)
+		}
+		return intTensor(t, []int64{int64(math.Round(float64(n[0]) * k))})
+	}
+	f, err := t.Float64s()
+	if err != nil || len(f) != 1 {
+		return nil, fmt.Errorf("is not readable: %w", err)
+	}
+	return onnxio.FromFloats(t.Name, t.DType, t.Dims, []float64{f[0] * k})
 }
 
 // intTensor gives a tensor like t with other elements.
@@ -339,56 +359,4 @@ func resized(t *onnxio.Type, ax []*Expr, z Sizes) *onnxio.Type {
 		}
 	}
 	return out
-}
-
-// Check is the gate: it infers the grown graph again and compares, for every value whose name both graphs have, the sizes with
-// those planned. Each difference is one Problem.
-func (r *Result) Check(ctx context.Context, grown *graph.Graph, z Sizes) ([]Problem, error) {
-	g, err := Infer(ctx, grown, Options{})
-	if err != nil {
-		return nil, err
-	}
-	var probs []Problem
-	for _, c := range g.Conflicts {
-		known := slices.ContainsFunc(r.Conflicts, func(d Conflict) bool { return d.Node.String() == c.Node.String() })
-		if !known {
-			probs = append(probs, Problem{Code: "gate", Node: c.Node, Text: fmt.Sprintf("in the grown graph, %s: %s", c.Node, c.Reason)})
-		}
-	}
-	check := func(v *graph.Value) {
-		w := g.Graph.Value(v.Name)
-		if w == nil {
-			return
-		}
-		a, b := r.axes[v], g.axes[w]
-		if a == nil || b == nil {
-			return
-		}
-		if len(a) != len(b) {
-			probs = append(probs, Problem{Code: "gate", Node: v.Producer, Text: fmt.Sprintf("%s: planned %d axes, the grown graph has %d", v.Name, len(a), len(b))})
-			return
-		}
-		for i := range a {
-			if n := z.Eval(a[i]); n != b[i].Size && !runtime(a[i]) {
-				probs = append(probs, Problem{Code: "gate", Node: v.Producer, Text: fmt.Sprintf("%s: axis %d was planned to be %d, the grown graph has %d", v.Name, i, n, b[i].Size)})
-			}
-		}
-	}
-	for _, n := range r.Graph.Nodes {
-		for _, v := range n.Out {
-			if v != nil {
-				check(v)
-			}
-		}
-	}
-	for _, v := range r.Graph.Consts {
-		check(v)
-	}
-	return probs, nil
-}
-
-func runtime(e *Expr) bool {
-	run := false
-	e.Atoms(func(a *Atom) { run = run || a.Flags&FlagRun != 0 })
-	return run
 }
