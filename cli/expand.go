@@ -156,7 +156,7 @@ func (p *program) grow(ctx context.Context, j job) (report *verify.Report, err e
 		return nil, inFile(j.small.Path, err)
 	}
 	p.term.step("writing "+j.out, 0, 0, "")
-	pending, err := onnxio.Create(ctx, model, j.out, onnxio.WriteOptions{Force: j.force})
+	pending, err := onnxio.Create(ctx, model, j.out, onnxio.WriteOptions{Force: j.force, Digest: j.verify})
 	if err != nil {
 		return nil, err
 	}
