@@ -23,7 +23,10 @@ func find(r *axes.Result) (*Structure, error) {
 		if f == nil {
 			continue
 		}
-		s.Stages = append(s.Stages, f.stages(covered)...)
+		// What is left after the runs of equal layers may be layers that differ in the masks they read.
+		for _, loose := range []bool{false, true} {
+			s.Stages = append(s.Stages, f.stages(newSigner(f, loose), covered)...)
+		}
 	}
 	pos := positions(r.Graph)
 	slices.SortStableFunc(s.Stages, func(a, b *Stage) int {
@@ -102,8 +105,7 @@ type span struct {
 }
 
 // stages finds the periodic runs of the flow, the one that explains most first, and marks their nodes as covered.
-func (f *flow) stages(covered map[*graph.Node]bool) []*Stage {
-	s := newSigner(f)
+func (f *flow) stages(s *signer, covered map[*graph.Node]bool) []*Stage {
 	var spans []*span
 	for _, ch := range f.chains(f.cuts()) {
 		if len(ch.cuts) < 3 {

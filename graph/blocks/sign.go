@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/axes"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -18,20 +19,29 @@ const maxContent = 256
 // Values that are known without running the model count by content, however they are computed, and Reshape counts by the shape it
 // gives: constant folding leaves literals in one layer and arithmetic in the next.
 type signer struct {
-	f    *flow
-	memo map[*graph.Value]uint64 // side values
+	f     *flow
+	loose bool                    // side values count by form alone: layers may take turns in what mask they read
+	memo  map[*graph.Value]uint64 // side values
 }
 
-func newSigner(f *flow) *signer {
-	s := &signer{f: f, memo: map[*graph.Value]uint64{}}
+func newSigner(f *flow, loose bool) *signer {
+	s := &signer{f: f, loose: loose, memo: map[*graph.Value]uint64{}}
 	for _, n := range f.r.Graph.Nodes {
 		for _, o := range n.Out {
 			if o != nil && !f.live[o] {
-				s.memo[o] = s.node(n, o, s.side)
+				s.memo[o] = s.computed(n, o)
 			}
 		}
 	}
 	return s
+}
+
+// computed is the signature of a side value that a node gives.
+func (s *signer) computed(n *graph.Node, o *graph.Value) uint64 {
+	if _, static := s.f.r.Static(o); static || !s.loose || s.f.r.Axes(o) == nil {
+		return s.node(n, o, s.side)
+	}
+	return s.sizes(seed("side"), o)
 }
 
 // side is the signature of a value outside the flow.
@@ -90,6 +100,9 @@ func (s *signer) node(n *graph.Node, o *graph.Value, of func(*graph.Value) uint6
 		}
 		return s.sizes(h, o)
 	}
+	if s.passes(n, o) {
+		return of(n.In[0])
+	}
 	h := mix(seed(n.Op), seed(n.Domain), uint64(o.OutIndex))
 	switch {
 	case n.Domain == "" && (n.Op == "Reshape" || n.Op == "Expand") && len(n.In) > 0 && s.f.r.Axes(o) != nil:
@@ -116,6 +129,42 @@ func (s *signer) node(n *graph.Node, o *graph.Value, of func(*graph.Value) uint6
 		h = attribute(h, a)
 	}
 	return h
+}
+
+// passes reports whether a node gives what it is given: a slice of everything, which exporters write in some layers only.
+func (s *signer) passes(n *graph.Node, o *graph.Value) bool {
+	if n.Domain != "" || len(n.In) == 0 || n.In[0] == nil {
+		return false
+	}
+	switch n.Op {
+	case "Identity":
+		return true
+	case "Slice":
+		for _, i := range slices.Concat(n.Ints("steps"), s.steps(n)) {
+			if i != 1 {
+				return false
+			}
+		}
+		in, out := s.f.r.Axes(n.In[0]), s.f.r.Axes(o)
+		return out != nil && slices.EqualFunc(in, out, func(a, b *axes.Expr) bool { return a.Size == b.Size })
+	}
+	return false
+}
+
+// steps are the steps of a Slice; a step that is not known counts as -1.
+func (s *signer) steps(n *graph.Node) []int64 {
+	if len(n.In) < 5 || n.In[4] == nil {
+		return nil
+	}
+	if v := n.In[4]; v.IsConst() {
+		if ints, err := v.Const.Int64s(); err == nil {
+			return ints
+		}
+	}
+	if ints, ok := s.f.r.Static(n.In[4]); ok {
+		return ints
+	}
+	return []int64{-1}
 }
 
 // segment gives the signature of every value of the units, computed from the values of the cut and those beside it.
