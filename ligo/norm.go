@@ -18,8 +18,6 @@ type normSite struct {
 	rest []float64
 }
 
-func (s *normSite) scaled() bool { return s.gain != 1 || s.bias != 1 || s.tie != nil }
-
 // sites works out the norms. With x* = c·[x; …; x; residue] the statistics are c²·s times the old ones; gain √s·c gives c times the
 // old output, which is what the readers of a gauged axis expect.
 func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {

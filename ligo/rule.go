@@ -41,10 +41,9 @@ type rule struct {
 	text  string
 }
 
-func (r *rule) grows() bool    { return r.form != formKeep }
-func (r *rule) trivial() bool  { return r.form == formKeep && r.gauge == 1 }
-func (r *rule) residue() int   { return r.n2 - r.kept }
-func (r *rule) balanced() bool { return r.n2%r.n1 == 0 && r.kept == r.n2 }
+func (r *rule) grows() bool   { return r.form != formKeep }
+func (r *rule) trivial() bool { return r.form == formKeep && r.gauge == 1 }
+func (r *rule) residue() int  { return r.n2 - r.kept }
 
 // ruler chooses rules. It collects why they are not exact.
 type ruler struct {
