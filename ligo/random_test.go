@@ -47,7 +47,7 @@ func TestRandomGrowths(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s %s", seed, f.name, method), func(t *testing.T) {
 			m := f.model(c)
 			a := analyse(t, m)
-			p, err := ligo.NewPlan(context.Background(), a, target, ligo.Options{Method: method, Seed: seed})
+			_, err := ligo.NewPlan(context.Background(), a, target, ligo.Options{Method: method, Seed: seed})
 			var impossible *ligo.TargetError
 			if errors.As(err, &impossible) {
 				refused++
