@@ -83,20 +83,15 @@ type chain struct {
 // chains sorts the cuts into chains. A chain with values beside it starts with the cuts that it grows out of and goes on with those
 // that it grows into: the first layer of a decoder has not seen the encoder yet, and after the last one nothing reads it.
 //
-// Pairs go between the single values where there is a place for them: of two norms of one sum (parallel branches) only one is on the
-// way, and the other must not draw the chain aside.
+// A cut goes on with the longest chain that it can: of two norms of one sum (parallel branches) only one is on the way, and the
+// other must not draw the chain aside.
 func (f *flow) chains(all []*cut) []*chain {
 	var out []*chain
-	singles := slices.DeleteFunc(slices.Clone(all), func(c *cut) bool { return len(c.vals) > 1 })
-	pairs := slices.DeleteFunc(slices.Clone(all), func(c *cut) bool { return len(c.vals) == 1 })
-	for _, c := range slices.Concat(singles, pairs) {
-		if len(c.vals) > 1 && f.insert(out, c) {
-			continue
-		}
+	for _, c := range all {
 		var on *chain
 		for _, ch := range out {
 			last := ch.cuts[len(ch.cuts)-1]
-			if slices.Equal(ch.beside, c.beside) && f.follows(c, last) && (on == nil || last.unit > on.cuts[len(on.cuts)-1].unit) {
+			if slices.Equal(ch.beside, c.beside) && f.follows(c, last) && (on == nil || len(ch.cuts) > len(on.cuts)) {
 				on = ch
 			}
 		}
@@ -126,21 +121,6 @@ func (f *flow) chains(all []*cut) []*chain {
 		}
 	}
 	return out
-}
-
-// insert puts a cut between two others of a chain.
-func (f *flow) insert(chains []*chain, c *cut) bool {
-	for _, ch := range chains {
-		if !slices.Equal(ch.beside, c.beside) {
-			continue
-		}
-		i := slices.IndexFunc(ch.cuts, func(o *cut) bool { return o.unit >= c.unit })
-		if i > 0 && f.follows(c, ch.cuts[i-1]) && f.follows(ch.cuts[i], c) {
-			ch.cuts = slices.Insert(ch.cuts, i, c)
-			return true
-		}
-	}
-	return false
 }
 
 // follows reports whether cut b comes before cut a in a's history.
