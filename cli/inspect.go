@@ -76,7 +76,7 @@ func sizesLine(s ligo.Summary) string {
 		for i, st := range s.Stages {
 			each[i] = strconv.FormatInt(st.Layers, 10)
 		}
-		parts = append(parts, fmt.Sprintf("layers %d (%s)", s.Layers, strings.Join(each, " + ")))
+		parts = append(parts, fmt.Sprintf("layers %d (stages of %s)", s.Layers, strings.Join(each, " and ")))
 	} else {
 		parts = append(parts, fmt.Sprintf("layers %d", s.Layers))
 	}

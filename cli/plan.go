@@ -130,6 +130,11 @@ func (p *program) printPlan(plan *ligo.Plan) {
 	}
 	f, t := plan.From, plan.To
 	add("layers", f.Layers, t.Layers)
+	if len(f.Stages) > 1 {
+		for i := range f.Stages {
+			add(fmt.Sprintf("layers.%d", i), f.Stages[i], t.Stages[i])
+		}
+	}
 	add("hidden", f.Hidden, t.Hidden)
 	add("heads", f.Heads, t.Heads)
 	if f.KVHeads != f.Heads || t.KVHeads != t.Heads {

@@ -112,10 +112,8 @@ func lemonSource(i, n, old int) (source int, isNew bool) {
 // stageTargets decides how many layers each stage gets.
 func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Reason) {
 	now := make([]int, len(a.Blocks.Stages))
-	total := 0
 	for i, s := range a.Blocks.Stages {
 		now[i] = len(s.Blocks)
-		total += now[i]
 	}
 	want := slices.Clone(now)
 	asked := t.Layers != 0 || t.Depth != 0
@@ -142,10 +140,14 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 		if t.Layers > maxLayers {
 			return now, []Problem{tooDeep(t.Layers)}, nil
 		}
-		if int(t.Layers) < total {
-			return now, []Problem{{Code: CodeShrink, Nearest: []int64{int64(total)}, Text: fmt.Sprintf("the model has %d layers already, %d are fewer", total, t.Layers)}}, nil
+		if len(now) == 0 {
+			break
 		}
-		want = spread(now, int(t.Layers))
+		most := mainStage(now)
+		if int(t.Layers) < now[most] {
+			return now, []Problem{{Code: CodeShrink, Nearest: []int64{int64(now[most])}, Text: fmt.Sprintf("the model has %d layers already, %d are fewer", now[most], t.Layers)}}, nil
+		}
+		want[most] = int(t.Layers)
 	case factor != 0:
 		for i, n := range now {
 			want[i] = int(math.Round(min(float64(n)*factor, maxLayers+1)))
@@ -171,7 +173,7 @@ func stageTargets(a *Analysis, t Target, rule depthRule) ([]int, []Problem, []Re
 			return now, []Problem{tooDeep(int64(want[i]))}, nil
 		}
 		if want[i] < now[i] {
-			problems = append(problems, Problem{Code: CodeShrink, Nearest: []int64{int64(total)},
+			problems = append(problems, Problem{Code: CodeShrink, Nearest: []int64{int64(now[i])},
 				Text: fmt.Sprintf("%d layers cannot become %d", now[i], want[i])})
 		}
 		exact := rule == depthInert || rule == depthLEMON
@@ -194,26 +196,16 @@ func tooDeep(n int64) Problem {
 	return Problem{Code: CodeTooLarge, Text: fmt.Sprintf("%d layers are too many", n), Nearest: []int64{maxLayers}}
 }
 
-// spread distributes n layers over stages in proportion to what they have, the remainder to the first.
-func spread(now []int, n int) []int {
-	total := 0
-	for _, k := range now {
-		total += k
+// mainStage is the stage that people mean by a model's layers: the one with the most, the first of equals. (CaiT's two layers of class
+// attention after its main stage are the other kind.)
+func mainStage[T int | int64](layers []T) int {
+	most := 0
+	for i, n := range layers {
+		if n > layers[most] {
+			most = i
+		}
 	}
-	out := slices.Clone(now)
-	if total == 0 {
-		return out
-	}
-	left := n
-	for i, k := range now {
-		out[i] = n * k / total
-		left -= out[i]
-	}
-	for i := 0; left > 0; i = (i + 1) % len(out) {
-		out[i]++
-		left--
-	}
-	return out
+	return most
 }
 
 // slot is the place of a constant of the deepened graph among the layers.

@@ -64,7 +64,7 @@ func searchParams(a *Analysis, t Target, m Method) (Target, error) {
 			best = score
 			found = try
 			if deepens && int64(n) != layers {
-				found.Layers = int64(n)
+				found.Depth = n / float64(layers)
 			}
 		}
 	}

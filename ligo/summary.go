@@ -66,8 +66,17 @@ type Sizes struct {
 	KVHeads int64   `json:"kv_heads,omitempty"`
 	HeadDim int64   `json:"head_dim,omitempty"`
 	FFN     int64   `json:"ffn,omitempty"`
-	Layers  int64   `json:"layers,omitempty"`
+	Layers  int64   `json:"layers,omitempty"` // of the main stage, the one with the most
 	Stages  []int64 `json:"stages,omitempty"`
+}
+
+// Depth is the number of layers in all stages.
+func (s Sizes) Depth() int64 {
+	n := int64(0)
+	for _, k := range s.Stages {
+		n += k
+	}
+	return n
 }
 
 // Summary describes the model.
@@ -145,8 +154,8 @@ func (a *Analysis) stageLayers() []int64 {
 // sizesOf reads the sizes by role under s. A role whose atoms differ in size shows its first.
 func sizesOf(r *axes.Result, s axes.Sizes, layers []int64) Sizes {
 	out := Sizes{Stages: layers}
-	for _, n := range layers {
-		out.Layers += n
+	if len(layers) > 0 {
+		out.Layers = layers[mainStage(layers)]
 	}
 	if r.Hidden != nil {
 		out.Hidden = s.Of(r.Hidden)

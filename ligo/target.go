@@ -9,7 +9,8 @@ import (
 // own ratios. The zero Target doubles width and depth at the same head size.
 type Target struct {
 	// Sizes by role. Hidden is the residual stream's; other normalised widths keep their ratio to it. Heads counts query heads,
-	// KVHeads key/value heads; FFN is the inner width of the feed-forward layers. Layers is the sum over all stages.
+	// KVHeads key/value heads; FFN is the inner width of the feed-forward layers. Layers is for the main stage, the one with the most; Axes
+	// sets others (layers.1).
 	Hidden, Heads, KVHeads, HeadDim, FFN, Layers int64
 	// Width and Depth multiply every width at the same head size, and the number of layers.
 	Width, Depth float64

@@ -12,7 +12,7 @@ import (
 // FromGrown is the growth that was just done.
 func FromGrown(p *ligo.Plan, g *ligo.Grown) *Growth {
 	out := &Growth{Promise: string(p.Promise), Reasons: reasons(p.Reasons), InputMaps: g.InputMaps, OutputMaps: g.OutputMaps,
-		Deeper: p.To.Layers > p.From.Layers}
+		Deeper: p.To.Depth() > p.From.Depth()}
 	if out.Promise == "" {
 		out.Promise = Exact
 	}
@@ -91,7 +91,7 @@ func infer(ctx context.Context, a *ligo.Analysis, large Model) (*Growth, string,
 	if err == nil {
 		var p *ligo.Plan
 		if p, err = ligo.NewPlan(ctx, a, ligo.Target{Like: b}, ligo.Options{}); err == nil {
-			g := &Growth{Promise: string(p.Promise), Reasons: reasons(p.Reasons), Deeper: p.To.Layers > p.From.Layers}
+			g := &Growth{Promise: string(p.Promise), Reasons: reasons(p.Reasons), Deeper: p.To.Depth() > p.From.Depth()}
 			return g, without + "what a growth to its sizes can promise is expected of it: " + g.Promise, nil
 		}
 	}

@@ -2,6 +2,7 @@ package linmap
 
 import (
 	"io"
+	"runtime"
 
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
@@ -54,7 +55,7 @@ func (l *lazy) open() (fill func(p []byte, off int64) error, grain int, err erro
 	}, src.grain() * size, nil
 }
 
-// WriteTo computes and writes all bytes. While a block is written, the next is computed.
+// WriteTo computes and writes all bytes. While a block is written, the next ones are computed.
 func (l *lazy) WriteTo(w io.Writer) (int64, error) {
 	fill, grain, err := l.open()
 	if err != nil {
@@ -75,59 +76,93 @@ func (l *lazy) WriteTo(w io.Writer) (int64, error) {
 		n, err := w.Write(buf)
 		return int64(n), err
 	}
-	return pipe(w, fill, total, block)
+	fills := []func([]byte, int64) error{fill}
+	if total >= parallelFrom && runtime.GOMAXPROCS(0) > 1 {
+		other, _, err := l.open()
+		if err != nil {
+			return 0, err
+		}
+		fills = append(fills, other)
+	}
+	return pipe(w, fills, total, block)
 }
 
 // writeSize is about how many bytes are computed and written at a time.
 var writeSize = 512 << 10
 
-// pipe writes total bytes in blocks, computing one while another is written.
-func pipe(w io.Writer, fill func([]byte, int64) error, total, block int64) (int64, error) {
-	type filled struct {
-		buf []byte
-		err error
-	}
-	empty, full, stop := make(chan []byte, 2), make(chan filled), make(chan struct{})
-	empty <- make([]byte, block)
-	empty <- make([]byte, block)
-	go func() {
-		defer close(full)
-		for off := int64(0); off < total; off += block {
-			var buf []byte
-			select {
-			case buf = <-empty:
-			case <-stop:
-				return
-			}
-			f := filled{buf: buf[:min(block, total-off)]}
-			f.err = fill(f.buf, off)
-			select {
-			case full <- f:
-			case <-stop:
-				return
-			}
-			if f.err != nil {
-				return
-			}
+// parallelFrom is the number of bytes from which on two goroutines compute. Each has sources of its own, which costs memory and,
+// where a source is loaded first, time.
+var parallelFrom int64 = 2 << 20
+
+// filled is a block that was computed.
+type filled struct {
+	buf []byte
+	err error
+}
+
+// filler computes every step-th block.
+type filler struct {
+	fill  func([]byte, int64) error
+	empty chan []byte
+	full  chan filled
+}
+
+// run computes blocks from off on until all are done or stop is closed.
+func (f *filler) run(off, step, block, total int64, stop chan struct{}) {
+	defer close(f.full)
+	for ; off < total; off += step {
+		var buf []byte
+		select {
+		case buf = <-f.empty:
+		case <-stop:
+			return
 		}
-	}()
-	// The other goroutine reads mapped memory: it must be gone before the caller may close the model.
+		b := filled{buf: buf[:min(block, total-off)]}
+		b.err = f.fill(b.buf, off)
+		select {
+		case f.full <- b:
+		case <-stop:
+			return
+		}
+		if b.err != nil {
+			return
+		}
+	}
+}
+
+// pipe writes total bytes in blocks, which the fills compute in turn while others are written. The bytes of a block do not depend on
+// who computes it.
+func pipe(w io.Writer, fills []func([]byte, int64) error, total, block int64) (int64, error) {
+	stop := make(chan struct{})
+	var fillers []*filler
+	for i, fill := range fills {
+		f := &filler{fill, make(chan []byte, 2), make(chan filled)}
+		f.empty <- make([]byte, block)
+		f.empty <- make([]byte, block)
+		fillers = append(fillers, f)
+		go f.run(int64(i)*block, int64(len(fills))*block, block, total, stop)
+	}
+	// The other goroutines read mapped memory: they must be gone before the caller may close the model.
 	defer func() {
 		close(stop)
-		for range full {
+		for _, f := range fillers {
+			for range f.full {
+			}
 		}
 	}()
 	done := int64(0)
-	for f := range full {
-		if f.err != nil {
-			return done, f.err
+	for i := 0; done < total; i++ {
+		f := fillers[i%len(fillers)]
+		b := <-f.full
+		if b.err != nil {
+			return done, b.err
 		}
-		n, err := w.Write(f.buf)
+		n, err := w.Write(b.buf)
 		done += int64(n)
 		if err != nil {
 			return done, err
 		}
-		empty <- f.buf[:block]
+		f.empty <- b.buf[:block]
 	}
 	return done, nil
 }
