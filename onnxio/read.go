@@ -25,6 +25,7 @@ type ReadOptions struct {
 	Dir string
 
 	alias map[string]string
+	sum   string // the file's digest, if it is known
 }
 
 const (
@@ -46,9 +47,13 @@ func Read(path string, o ReadOptions) (*Model, error) {
 		return nil, &LimitError{File: path, What: "file size in bytes (protobuf's own limit; larger models keep their weights in external data)",
 			Found: info.Size(), Limit: maxMessage}
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+	digest := o.sum
+	if digest == "" {
+		sum := sha256.New()
+		if _, err := io.Copy(sum, io.NewSectionReader(f, 0, info.Size())); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		digest = hex.EncodeToString(sum.Sum(nil))
 	}
 	file, err := contents(f, info.Size())
 	if err != nil {
@@ -60,7 +65,7 @@ func Read(path string, o ReadOptions) (*Model, error) {
 		return nil, inFile(err, path)
 	}
 	m.Path = path
-	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	m.SHA256 = digest
 	return m, nil
 }
 

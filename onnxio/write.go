@@ -2,8 +2,11 @@ package onnxio
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -30,6 +33,9 @@ type WriteOptions struct {
 	External ExternalMode
 	// ExternalThreshold is how many bytes of tensors ExternalAuto leaves in the message; 0 means 1.9e9.
 	ExternalThreshold int64
+	// Digest computes the model file's digest from the bytes on their way to it, so that Pending.Open need not read all of them for
+	// it.
+	Digest bool
 }
 
 const defaultThreshold = 1_900_000_000
@@ -43,6 +49,7 @@ type Pending struct {
 	dataName string // the name it will have
 	journal  string // the list of data files, while Commit works
 	lock     *fileLock
+	sum      string // the digest of the model file, if it was wanted
 	done     bool
 }
 
@@ -91,7 +98,7 @@ func Create(ctx context.Context, m *Model, path string, o WriteOptions) (_ *Pend
 	if e.external != nil {
 		need += e.external.size
 	}
-	if err := p.fill(ctx, dir, base, e); err != nil {
+	if err := p.fill(ctx, dir, base, e, o.Digest); err != nil {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("write %s: %w", path, context.Cause(ctx))
 		}
@@ -101,27 +108,46 @@ func Create(ctx context.Context, m *Model, path string, o WriteOptions) (_ *Pend
 }
 
 // fill writes the temporary files.
-func (p *Pending) fill(ctx context.Context, dir, base string, e *encoded) error {
+func (p *Pending) fill(ctx context.Context, dir, base string, e *encoded, digest bool) error {
 	name, err := tempName(dir, base)
 	if err != nil {
 		return err
 	}
 	if e.external != nil {
 		p.data = name + dataSuffix
-		err := writeFile(p.data, func(f *os.File) error { return e.external.writeTo(&output{ctx, f}) })
+		err := writeFile(p.data, func(f *os.File) error { return e.external.writeTo(&output{ctx: ctx, f: f}) })
 		if err != nil {
 			return err
 		}
 	}
 	p.model = name + tempSuffix
-	return writeFile(p.model, func(f *os.File) error { return e.writeTo(&output{ctx, f}) })
+	return writeFile(p.model, func(f *os.File) error {
+		out := &output{ctx: ctx, f: f}
+		if digest {
+			out.sum = sha256.New()
+		}
+		if err := e.writeTo(out); err != nil {
+			return err
+		}
+		if digest {
+			p.sum = hex.EncodeToString(out.sum.Sum(nil))
+		}
+		return nil
+	})
 }
 
 // output checks for cancellation on every write; tensor data comes in pieces of at most a few megabytes.
 type output struct {
-	ctx context.Context
-	f   *os.File
+	ctx   context.Context
+	f     *os.File
+	sum   hash.Hash // of what was written; may be nil
+	n     int64     // bytes written
+	begun int64     // bytes that are on their way to the disk
 }
+
+// flushEvery is how many bytes are written before the system is told to begin with the disk. Otherwise it would begin when the file is
+// synced, and the disk be idle while weights are computed.
+const flushEvery = 16 << 20
 
 func (o *output) Write(b []byte) (int, error) {
 	total := 0
@@ -132,6 +158,13 @@ func (o *output) Write(b []byte) (int, error) {
 		part := b[:min(len(b), chunk)]
 		n, err := o.f.Write(part)
 		total += n
+		if o.sum != nil {
+			o.sum.Write(part[:n]) // never fails
+		}
+		if o.n += int64(n); o.n-o.begun >= flushEvery {
+			beginFlush(o.f, o.begun, o.n-o.begun)
+			o.begun = o.n
+		}
 		b = b[n:]
 		if err != nil || len(b) == 0 {
 			return total, err
@@ -160,6 +193,7 @@ func (p *Pending) Open(o ReadOptions) (*Model, error) {
 	if p.data != "" {
 		o.alias = map[string]string{p.dataName: filepath.Base(p.data)}
 	}
+	o.sum = p.sum
 	return Read(p.model, o)
 }
 
