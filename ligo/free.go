@@ -57,7 +57,7 @@ func (p *Plan) free(op *Operator) error {
 // GrowPostNorm grows. It is nil for anything else.
 func (p *Plan) unit(op *Operator, v *graph.Value) (*onnxio.Tensor, error) {
 	site := p.norms[v]
-	if site == nil || site.norm.Gain != v {
+	if site == nil || site.norm.Gain != v || p.silenced(v) {
 		return nil, nil
 	}
 	alone := p.withoutWeights(op, v)
@@ -72,6 +72,17 @@ func (p *Plan) unit(op *Operator, v *graph.Value) (*onnxio.Tensor, error) {
 		return linmap.Fill(v.Const.DType, p.dims(v), site.gain-site.norm.GainOffset), nil
 	}
 	return nil, nil
+}
+
+// silenced says that a constant is zero because its layer shall add nothing: a norm may be the end of a branch.
+func (p *Plan) silenced(v *graph.Value) bool {
+	s, ok := p.slots[v]
+	if !ok || p.layers[s.stage].layers == nil {
+		return false
+	}
+	st, lp := p.small.Blocks.Stages[s.stage], p.layers[s.stage].layers[s.layer]
+	m := st.Modules[s.module]
+	return lp.Inert && slices.Contains(st.Zero, m) || lp.Yields && slices.Contains(st.LateZero, m)
 }
 
 // dims is the shape of a constant of the deepened graph after growth.

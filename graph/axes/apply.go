@@ -59,6 +59,7 @@ func init() {
 	add(shapeOf, "", 1, "Shape", "Size")
 	add(gather, "", 2, "Gather")
 	add(gatherElements, "", 2, "GatherElements")
+	add(gatherND, "", 2, "GatherND")
 	add(scatterElements, "", 2, "TensorScatter")
 	add(scatterElements, "", 3, "ScatterElements", "ScatterND")
 	add(slice, "", 1, "Slice")

@@ -391,6 +391,8 @@ func attention(s *state, n *graph.Node) string {
 		}
 	}
 	s.fusedAttention(n, heads, dim, value)
+	p := s.products[len(s.products)-1]
+	p.a, p.b = n.In[0], n.In[1]
 	return ""
 }
 

@@ -68,15 +68,46 @@ func gatherElements(s *state, n *graph.Node) string {
 	why := fmt.Sprintf("%s: looked up by data", n)
 	dx[axis].flag(FlagVocab, why)
 	out := make([]*node, len(ix))
+	org := make([][]constAxis, len(ix))
 	for i := range ix {
 		out[i] = ix[i]
 		if i != axis && dx[i].find().size == ix[i].find().size {
 			s.unify(dx[i], ix[i], n, "gathered axes")
+			org[i] = s.originsOf(n.In[0], i)
 		} else if i != axis {
 			dx[i].flag(FlagVocab, why)
 		}
 	}
 	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
+	s.setWeightOnly(n, n.In...)
+	return ""
+}
+
+// gatherND looks up what lies at the leading axes; the axes after them are kept.
+func gatherND(s *state, n *graph.Node) string {
+	dx, ix := s.axes[n.In[0]], s.axes[n.In[1]]
+	if s.unknown(n.In[1]) || len(ix) == 0 || ix[len(ix)-1].run() {
+		return "how many axes are looked up is not known without running the model"
+	}
+	batch, depth := n.Int("batch_dims", 0), ix[len(ix)-1].find().size
+	if batch < 0 || batch >= int64(len(ix)) || depth < 1 || depth > int64(len(dx))-batch {
+		return fmt.Sprintf("%d axes of a value of rank %d", depth, len(dx))
+	}
+	for i := range batch {
+		s.unify(dx[i], ix[i], n, "batch axes")
+	}
+	kept := int(batch + depth)
+	for _, a := range dx[batch:kept] {
+		a.flag(FlagVocab, fmt.Sprintf("%s: looked up by data", n))
+	}
+	out := append([]*node(nil), ix[:len(ix)-1]...)
+	org := make([][]constAxis, len(out), len(out)+len(dx)-kept)
+	for i := kept; i < len(dx); i++ {
+		out, org = append(out, dx[i]), append(org, s.originsOf(n.In[0], i))
+	}
+	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
 	s.setWeightOnly(n, n.In...)
 	return ""
 }

@@ -362,12 +362,13 @@ func tile(s *state, n *graph.Node) string {
 		return "the repeats are not known without running the model"
 	}
 	out := make([]*node, len(in))
+	org := make([][]constAxis, len(in))
 	for i, y := range reps {
 		switch {
 		case y.ival < 0:
 			return fmt.Sprintf("%d repeats", y.ival)
 		case y.ival == 1:
-			out[i] = in[i]
+			out[i], org[i] = in[i], s.originsOf(n.In[0], i)
 		case in[i].find().size == 1:
 			out[i] = s.sized(y, n)
 			if out[i].flags&FlagRun == 0 {
@@ -384,6 +385,7 @@ func tile(s *state, n *graph.Node) string {
 		}
 	}
 	s.setAxes(n.Out[0], out)
+	s.origins[n.Out[0]] = org
 	s.setWeightOnly(n, n.In[0])
 	return ""
 }
