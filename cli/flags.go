@@ -50,7 +50,7 @@ func target() []cli.Flag {
 		text(targetFlags, "kv-heads", "N|key/value heads, where queries share them"),
 		text(targetFlags, "head-dim", "N|size of a head"),
 		text(targetFlags, "ffn", "N|inner width of the feed-forward layers"),
-		text(targetFlags, "layers", "N|number of layers"),
+		text(targetFlags, "layers", "N|number of layers (of the main stage, where there are several)"),
 		list(targetFlags, "axis", "NAME=N|size of any axis that inspect lists; may be repeated"),
 		text(targetFlags, "width", "FACTOR|multiply every width at the same head size, as in 1.5x"),
 		text(targetFlags, "depth", "FACTOR|multiply the number of layers"),
