@@ -166,7 +166,10 @@ func sameMatrix(a *onnxio.Tensor, axisA int, b *onnxio.Tensor, axisB int) (bool,
 	if err != nil {
 		return false, err
 	}
-	return transposed(x, y, int(a.Dims[0]), int(a.Dims[1]), a.DType.Bits()/8), nil
+	same := transposed(x, y, int(a.Dims[0]), int(a.Dims[1]), a.DType.Bits()/8)
+	a.Forget()
+	b.Forget()
+	return same, nil
 }
 
 // transposed reports whether y is the transpose of the rows x cols matrix x.
@@ -174,13 +177,7 @@ func transposed(x, y []byte, rows, cols, size int) bool {
 	if len(x) != rows*cols*size || len(y) != len(x) {
 		return false
 	}
-	at := func(i, j int) bool {
-		a, b := x[(i*cols+j)*size:][:size], y[(j*rows+i)*size:][:size]
-		if size == 4 { // most models
-			return binary.LittleEndian.Uint32(a) == binary.LittleEndian.Uint32(b)
-		}
-		return bytes.Equal(a, b)
-	}
+	at := func(i, j int) bool { return bytes.Equal(x[(i*cols+j)*size:][:size], y[(j*rows+i)*size:][:size]) }
 	// A few elements tell different matrices apart without reading them.
 	for k := range min(rows, 16) {
 		if !at(k*(rows-1)/max(min(rows, 16)-1, 1), k%cols) {
@@ -190,14 +187,33 @@ func transposed(x, y []byte, rows, cols, size int) bool {
 	const tile = 64 // rows of both matrices stay in the cache
 	for i0 := 0; i0 < rows; i0 += tile {
 		for j0 := 0; j0 < cols; j0 += tile {
-			for i := i0; i < min(i0+tile, rows); i++ {
-				for j := j0; j < min(j0+tile, cols); j++ {
-					if !at(i, j) {
-						return false
-					}
+			n := min(tile, rows-i0)
+			for j := j0; j < min(j0+tile, cols); j++ {
+				if !sameColumn(x[(i0*cols+j)*size:], cols*size, y[(j*rows+i0)*size:][:n*size], size) {
+					return false
 				}
 			}
 		}
+	}
+	return true
+}
+
+// sameColumn reports whether the elements of x that are stride bytes apart are those of y one after the other.
+func sameColumn(x []byte, stride int, y []byte, size int) bool {
+	if size == 4 { // most models
+		for at := 0; len(y) >= 4; at += stride {
+			if binary.LittleEndian.Uint32(x[at:]) != binary.LittleEndian.Uint32(y) {
+				return false
+			}
+			y = y[4:]
+		}
+		return true
+	}
+	for at := 0; len(y) >= size; at += stride {
+		if !bytes.Equal(x[at:][:size], y[:size]) {
+			return false
+		}
+		y = y[size:]
 	}
 	return true
 }

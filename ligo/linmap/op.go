@@ -269,19 +269,37 @@ func applyFour(o *op, dst, src []float64) {
 			continue
 		}
 		col, val := o.m.entries(r.at)
-		val = val[:len(col)]
 		var x0, x1, x2, x3 float64
-		for i, c := range col {
-			v := val[i]
-			x0 += float64(v * s0[c])
-			x1 += float64(v * s1[c])
-			x2 += float64(v * s2[c])
-			x3 += float64(v * s3[c])
+		if n := len(col); int(col[n-1]-col[0]) == n-1 { // one after the other, as a mean over all
+			c := int(col[0])
+			x0, x1, x2, x3 = dotFour(val, s0[c:], s1[c:], s2[c:], s3[c:])
+		} else {
+			val = val[:n]
+			for i, c := range col {
+				v := val[i]
+				x0 += float64(v * s0[c])
+				x1 += float64(v * s1[c])
+				x2 += float64(v * s2[c])
+				x3 += float64(v * s3[c])
+			}
 		}
 		for i := a; i < b; i++ {
 			d0[i], d1[i], d2[i], d3[i] = x0, x1, x2, x3
 		}
 	}
+}
+
+// dotFour is the sums of val times each of four slices, every one added in order.
+func dotFour(val, s0, s1, s2, s3 []float64) (x0, x1, x2, x3 float64) {
+	n := len(val)
+	s0, s1, s2, s3 = s0[:n], s1[:n], s2[:n], s3[:n]
+	for i, v := range val {
+		x0 += float64(v * s0[i])
+		x1 += float64(v * s1[i])
+		x2 += float64(v * s2[i])
+		x3 += float64(v * s3[i])
+	}
+	return x0, x1, x2, x3
 }
 
 // axpy is dst += w·src.
