@@ -3,6 +3,7 @@ package axes
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -64,6 +65,7 @@ type state struct {
 	fused       []fusedNorm
 	normAxes    map[*Norm]*node
 	conflicts   []Conflict
+	clashes     [][2]int64 // run-time sizes that should have been equal
 	refused     []Conflict // nodes that no rule covers, and why
 	uncovered   int        // of these, the nodes whose operator has a rule: other sizes of run-time dimensions may help
 	staticIfs   []staticIf
@@ -143,6 +145,26 @@ func infer(ctx context.Context, g *graph.Graph, o Options) (r *Result, err error
 			break
 		}
 	}
+	for tries, better := 0, true; better && !best.clean(); {
+		better = false
+		for _, e := range best.equals() {
+			if tries++; tries > maxRebinds {
+				break
+			}
+			was, bind := best, best.bindTo
+			if err := try(func(i int, param string) int64 {
+				if param == e.param {
+					return e.size
+				}
+				return bind(i, param)
+			}); err != nil {
+				return nil, err
+			}
+			if better = best != was; better {
+				break
+			}
+		}
+	}
 	if !best.clean() && len(o.Bind) > 0 {
 		b := bindings[0]
 		if err := try(func(i int, param string) int64 {
@@ -155,6 +177,71 @@ func infer(ctx context.Context, g *graph.Graph, o Options) (r *Result, err error
 		}
 	}
 	return best.result(), nil
+}
+
+// twinDims leads from run-time dimensions to others that are as long: those at the same place of an earlier input of the same form.
+// Layers have caches of one length even where the exporter named every dimension on its own. Inputs of fewer than three axes are
+// no caches: tokens and their mask may differ in length.
+func twinDims(g *graph.Graph) map[string]string {
+	twins := map[string]string{}
+	first := map[string]*graph.Value{}
+	for _, v := range g.Inputs {
+		if v.Type == nil || len(v.Type.Dims) < 3 {
+			continue
+		}
+		form := fmt.Sprint(v.Type.Elem)
+		for _, d := range v.Type.Dims {
+			if d.Param != "" {
+				form += " ?"
+			} else {
+				form += fmt.Sprintf(" %d", d.Value)
+			}
+		}
+		f := first[form]
+		if f == nil {
+			first[form] = v
+			continue
+		}
+		for i, d := range v.Type.Dims {
+			if t := f.Type.Dims[i].Param; d.Param != "" && d.Param != t {
+				twins[d.Param] = t
+			}
+		}
+	}
+	return twins
+}
+
+// maxRebinds bounds the bindings that conflicts suggest: a few for each layer of a model with caches.
+const maxRebinds = 256
+
+// rebinding is a size to try for a run-time dimension.
+type rebinding struct {
+	param string
+	size  int64
+}
+
+// equals lists bindings that may end the conflicts between run-time sizes. Exporters that name every dimension of every input (one
+// past length for each layer's cache) leave out which of them must be equal: those whose sizes differ, or relate, as the sizes in
+// conflict do.
+func (s *state) equals() []rebinding {
+	names := slices.Sorted(maps.Keys(s.runs))
+	var out []rebinding
+	for _, c := range s.clashes {
+		for _, p := range names {
+			for _, q := range names {
+				x, y := s.runs[p].find().size, s.runs[q].find().size
+				if x == y || x-y != c[0]-c[1] && x*c[1] != y*c[0] {
+					continue
+				}
+				for _, e := range []rebinding{{q, x}, {p, y}} {
+					if !slices.Contains(out, e) {
+						out = append(out, e)
+					}
+				}
+			}
+		}
+	}
+	return out
 }
 
 // clean reports that no other binding could do better.
@@ -196,8 +283,9 @@ func newState(b *budget, g *graph.Graph, bind func(int, string) int64, ones map[
 }
 
 func (s *state) sweep() error {
+	twins := twinDims(s.g)
 	for _, v := range s.g.Inputs {
-		s.input(v)
+		s.input(v, twins)
 	}
 	for _, c := range s.g.Consts {
 		s.constant(c)
@@ -222,7 +310,7 @@ func (s *state) sweep() error {
 }
 
 // input binds the axes of a graph input.
-func (s *state) input(v *graph.Value) {
+func (s *state) input(v *graph.Value, twins map[string]string) {
 	if v.Type == nil || !v.Type.HasShape {
 		s.axes[v] = nil
 		return
@@ -233,7 +321,11 @@ func (s *state) input(v *graph.Value) {
 		case d.Param != "":
 			n := s.runs[d.Param]
 			if n == nil {
-				n = s.runLeaf(s.bindTo(s.runCount, d.Param), fmt.Sprintf("run-time dimension %s", d.Param))
+				size := s.bindTo(s.runCount, d.Param)
+				if twin := s.runs[twins[d.Param]]; twin != nil {
+					size = twin.find().size
+				}
+				n = s.runLeaf(size, fmt.Sprintf("run-time dimension %s", d.Param))
 				n.name, n.one = d.Param, false
 				s.runs[d.Param] = n
 				s.runCount++

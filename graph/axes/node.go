@@ -503,6 +503,9 @@ func (s *state) unifyProductSum(p, sum *node, at *graph.Node, why string) bool {
 func (s *state) conflict(at *graph.Node, a, b *node, why string) {
 	reason := fmt.Sprintf("%s: %s against %s", why, a, b)
 	s.conflicts = append(s.conflicts, Conflict{at, reason})
+	if a.size != b.size && a.run() && b.run() {
+		s.clashes = append(s.clashes, [2]int64{a.find().size, b.find().size})
+	}
 	text := fmt.Sprintf("%s: %s", at, reason)
 	a.flag(FlagConflict, text)
 	b.flag(FlagConflict, text)
