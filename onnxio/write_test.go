@@ -350,3 +350,32 @@ func TestTensorFiles(t *testing.T) {
 	}
 	t.Logf("%d of %d files in the standard's node tests are tensors", read, files)
 }
+
+// The digest that a pending model is opened with is that of the file, however it was come by.
+func TestDigestOfAPendingModel(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.onnx")
+	for _, size := range []int64{1 << 10, 3*flushEvery/2 + 1} {
+		for _, external := range []ExternalMode{ExternalAuto, ExternalAlways} {
+			p, err := Create(context.Background(), mark('x', size), path, WriteOptions{Force: true, External: external, Digest: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := p.Open(ReadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := m.SHA256
+			if err := errors.Join(m.Close(), p.Commit()); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Read(path, ReadOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != again.SHA256 || len(got) != 64 {
+				t.Errorf("%d bytes, external %v: %q when it was written, %q when it is read", size, external, got, again.SHA256)
+			}
+			again.Close()
+		}
+	}
+}

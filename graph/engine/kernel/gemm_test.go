@@ -103,6 +103,64 @@ func TestGemm(t *testing.T) {
 	t.Run("float64", func(t *testing.T) { testGemm(t, tiles64(), 1e-14) })
 }
 
+func testGemmStored[T Float](t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, d := range [][3]int{{1, 300, 257}, {3, 7, 300}, {4, 2, 8}, {17, 333, 257}, {9, 2100, 40}} {
+		m, n, k := d[0], d[1], d[2]
+		for mode := range 4 {
+			ta, tb := mode&1 != 0, mode&2 != 0
+			lda, ldb, off := k, n+1, 5
+			rows := k
+			if ta {
+				lda = m
+			}
+			if tb {
+				ldb, rows = k+1, n
+			}
+			a, narrow := randoms[T](r, m*k), randoms[float32](r, off+rows*ldb)
+			b := make([]T, len(narrow))
+			Widen(2, b, Stored{F32: narrow}, 0)
+			for _, ab := range [][2]T{{1, 0}, {0.5, -2}} {
+				want := randoms[T](r, m*n)
+				for name, s := range map[string]Stored{
+					"float32": {F32: narrow}, "decoded": {Decode: func(dst []float32, off int) { copy(dst, narrow[off:off+len(dst)]) }},
+				} {
+					got, ref := append([]T(nil), want...), append([]T(nil), want...)
+					Gemm(2, ta, tb, m, n, k, ab[0], a, lda, b[off:], ldb, ab[1], ref, n)
+					GemmStored(2, ta, tb, m, n, k, ab[0], a, lda, s, off, ldb, ab[1], got, n)
+					for i := range got {
+						if got[i] != ref[i] {
+							t.Fatalf("%s %v mode %d: element %d is %g, %g with the widened matrix", name, d, mode, i, got[i], ref[i])
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestGemmStored(t *testing.T) {
+	t.Run("float32", testGemmStored[float32])
+	t.Run("float64", testGemmStored[float64])
+}
+
+func TestWiden(t *testing.T) {
+	src := randoms[float32](rand.New(rand.NewPCG(5, 6)), 3*walkGrain)
+	for name, s := range map[string]Stored{
+		"float32": {F32: src}, "decoded": {Decode: func(dst []float32, off int) { copy(dst, src[off:off+len(dst)]) }},
+	} {
+		const off = 11
+		narrow, wide := make([]float32, len(src)-off), make([]float64, len(src)-off)
+		Widen(2, narrow, s, off)
+		Widen(2, wide, s, off)
+		for i := range wide {
+			if narrow[i] != src[off+i] || wide[i] != float64(src[off+i]) {
+				t.Fatalf("%s: element %d", name, i)
+			}
+		}
+	}
+}
+
 func BenchmarkGemm(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, d := range [][3]int{{512, 512, 512}, {512, 3072, 768}, {128, 768, 768}} {
