@@ -58,6 +58,7 @@ func (r *Result) name(s *state, leaves []*node) {
 	r.feedForward(s)
 	layer := map[Role]int{}
 	taken := map[string]bool{}
+	next := map[string]int{} // by base: every smaller number is taken, and a deep model has thousands of helper axes
 	for _, a := range r.Atoms {
 		base := string(a.Role)
 		switch {
@@ -88,10 +89,11 @@ func (r *Result) name(s *state, leaves []*node) {
 		if a.Role == RoleHidden {
 			i++
 		}
-		for ; ; i++ {
+		for i = max(i, next[base]); ; i++ {
 			if n := fmt.Sprintf("%s.%d", base, i); !taken[n] {
 				a.Name = n
 				taken[n] = true
+				next[base] = i + 1
 				break
 			}
 		}
