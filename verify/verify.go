@@ -29,7 +29,7 @@ func Load(path string, m *onnxio.Model) (Model, error) {
 
 // Growth is what is known of how the large model was made from the small one.
 type Growth struct {
-	Promise string
+	Promise string // what is neither Approximate nor None is taken for Exact
 	Reasons []Reason
 	// InputMaps and OutputMaps tell how values whose axes grew (caches, hidden states) correspond: one matrix for each axis, nil for
 	// an axis that is as it was.
@@ -94,7 +94,10 @@ func Compare(ctx context.Context, small, large Model, o Options) (*Report, error
 		Small: summary(small), Large: summary(large),
 	}}
 	if g := o.Growth; g != nil {
-		c.report.Promised = g.Promise
+		switch g.Promise {
+		case Approximate, None:
+			c.report.Promised = g.Promise
+		}
 		c.report.Reasons = append(c.report.Reasons, g.Reasons...)
 	}
 	c.structure()
