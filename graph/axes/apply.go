@@ -115,6 +115,9 @@ func (s *state) apply(n *graph.Node) {
 		return
 	}
 	if why := c.rule(s, n); why != "" {
+		if !slices.ContainsFunc(n.In, func(v *graph.Value) bool { return v != nil && s.unknown(v) }) {
+			s.uncovered++
+		}
 		s.noRule(n, why)
 	}
 	s.evaluate(n)

@@ -67,7 +67,7 @@ type state struct {
 	conflicts   []Conflict
 	clashes     [][2]int64 // run-time sizes that should have been equal
 	refused     []Conflict // nodes that no rule covers, and why
-	uncovered   int        // of these, the nodes whose operator has a rule: other sizes of run-time dimensions may help
+	uncovered   int        // of these, the nodes that a rule would cover with other sizes of run-time dimensions, maybe
 	staticIfs   []staticIf
 }
 
@@ -400,9 +400,6 @@ func (s *state) foldIf(n *graph.Node) bool {
 func (s *state) noRule(n *graph.Node, reason string) {
 	why := fmt.Sprintf("%s: %s", n, reason)
 	s.refused = append(s.refused, Conflict{n, reason})
-	if _, ok := rules[opKey{n.Domain, n.Op}]; ok {
-		s.uncovered++
-	}
 	for _, v := range n.In {
 		for _, a := range s.axes[v] {
 			a.flag(FlagNoRule, why)

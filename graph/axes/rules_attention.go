@@ -295,6 +295,11 @@ func (s *state) rotaryDim(n *graph.Node, size int64) *node {
 	if n.Int("do_rotary", 0) == 0 || arg(n, 7) == nil || len(s.axes[n.In[7]]) != 2 {
 		return s.width(size)
 	}
+	for _, v := range []*graph.Value{arg(n, 7), arg(n, 8)} {
+		if v != nil && len(s.axes[v]) == 2 {
+			s.axes[v][0].flag(FlagVocab, fmt.Sprintf("%s: rows looked up by position", n))
+		}
+	}
 	return s.halves(n, s.axes[n.In[7]][1], arg(n, 8), size)
 }
 

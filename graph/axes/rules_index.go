@@ -190,7 +190,9 @@ func slice(s *state, n *graph.Node) string {
 			}
 			a.flag(FlagIndex, why)
 			if _, count := strided(starts[j].ival, ends[j].ival, step, a.size); count != a.size {
-				org[i] = nil
+				if i < len(org) {
+					org[i] = nil
+				}
 				if out[i] = s.leaf(count); a.run() {
 					out[i].set(FlagRun, why)
 				}
