@@ -20,7 +20,7 @@ type pathScale struct {
 func (s *state) scoreSites(inside map[*graph.Node]bool) []*product2 {
 	var scores []*product2
 	for _, p := range s.products {
-		isScore := p.fused || (!p.inner.has(FlagIndex|FlagRun|FlagVocab|FlagSpatial|FlagInput) && p.inner.has(UseProduced))
+		isScore := p.fused || freePart(p.inner)
 		for _, b := range p.batch {
 			for _, l := range b.leaves() {
 				if l.flags&FlagRun == 0 {
@@ -34,13 +34,34 @@ func (s *state) scoreSites(inside map[*graph.Node]bool) []*product2 {
 			p.value.flag(UseValueDim, "")
 			scores = append(scores, p)
 		case isScore:
-			p.inner.flag(UseScoreInner, "")
+			for _, l := range p.inner.leaves() {
+				if l.flags&unfree == 0 {
+					l.set(UseScoreInner, "")
+				}
+			}
 			scores = append(scores, p)
 		case p.cols != nil:
 			p.cols.flag(UseValueDim, "")
 		}
 	}
 	return scores
+}
+
+// unfree are the flags of what cannot grow whatever else is found out.
+const unfree = FlagIndex | FlagRun | FlagVocab | FlagSpatial | FlagInput
+
+// freePart reports whether weights produce an axis and some part of it can grow: copies of units would count twice in a product of two
+// activations, so that this part has to grow as a head size does. The other part may turn by interleaved pairs.
+func freePart(n *node) bool {
+	if n.run() {
+		return false
+	}
+	for _, l := range n.leaves() {
+		if l.flags&unfree == 0 && l.flags&UseProduced != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // scalesOf looks for scalar factors along the path of a score only: forward to the softmax, backward to the projections. A search
@@ -197,6 +218,9 @@ func (s *state) score(p *product2, inside map[*graph.Node]bool, export func(*nod
 		default:
 			// a literal, or an expression of literals one of which is a power of the size
 			for _, l := range ps.y.literals() {
+				if p.inner.has(unfree) {
+					break // part of the head cannot take the gauge that makes up for another scale: it stays as it is
+				}
 				q := 0.0
 				if l.val == size && l != ps.y {
 					q = 1
