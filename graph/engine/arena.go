@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	dense "gorgonia.org/tensor"
 
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -77,6 +79,11 @@ func (a *arena) hold(n int64) error {
 		a.held += n
 	}
 	return err
+}
+
+// owns reports whether b begins where a buffer of the arena does.
+func (a *arena) owns(b buffer) bool {
+	return slices.ContainsFunc(a.all, func(s *storage) bool { return s.buf.size() >= b.size() && s.buf.slice(0, b.size()).same(b) })
 }
 
 // trim forgets the free buffers.

@@ -154,6 +154,38 @@ func toONNX(name string, t *tensor, shadow bool) (*onnxio.Tensor, error) {
 	return onnxio.FromBytes(name, t.dt, dims, raw)
 }
 
+// wrap is toONNX without a copy, for a buffer that nobody will write to again; nil where the engine's form is not the tensor's.
+func wrap(name string, t *tensor, shadow bool) *onnxio.Tensor {
+	if !littleEndian || t.size() == 0 {
+		return nil
+	}
+	dt := t.dt
+	var at unsafe.Pointer
+	switch b := t.buf.(type) {
+	case buf[float64]:
+		if dt != onnxio.Double && !shadow {
+			return nil
+		}
+		dt, at = onnxio.Double, unsafe.Pointer(&b[0])
+	case buf[float32]:
+		if dt != onnxio.Float {
+			return nil
+		}
+		at = unsafe.Pointer(&b[0])
+	default:
+		return nil
+	}
+	dims := make([]int64, len(t.shape))
+	for i, d := range t.shape {
+		dims[i] = int64(d)
+	}
+	r, err := onnxio.FromBytes(name, dt, dims, unsafe.Slice((*byte)(at), t.buf.bytes()))
+	if err != nil {
+		return nil
+	}
+	return r
+}
+
 // roundTo rounds every element of a float32 buffer to float16 or bfloat16, in place.
 func roundTo(dt onnxio.DType, b []float32) error {
 	raw := make([]byte, 2*len(b))

@@ -26,7 +26,7 @@ type Options struct {
 	// 0 is no bound. More is refused with *MemoryError.
 	MaxMemory int64
 	// Frugal keeps nothing that can be made or read again: a weight in a mapped file leaves memory after each operator that has
-	// read it, buffers and programs after each run. For a few runs of a large model.
+	// read it, buffers and programs after each run. For a few runs of a large model. Outputs are not copied.
 	Frugal bool
 	// Threads is how many goroutines a kernel may use; 0 is GOMAXPROCS. Results do not depend on it.
 	Threads int
@@ -118,13 +118,23 @@ func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map
 	}
 	result := make(map[string]*onnxio.Tensor, len(outs))
 	for name, t := range outs {
-		r, err := toONNX(name, t, e.opts.Float64)
+		r, err := e.export(name, t)
 		if err != nil {
 			return nil, fmt.Errorf("output %q: %w", name, err)
 		}
 		result[name] = r
 	}
 	return result, nil
+}
+
+// export is an output's value. A frugal run lets go of its buffers, so that they may be handed out.
+func (e *Engine) export(name string, t *tensor) (*onnxio.Tensor, error) {
+	if e.opts.Frugal && e.arena.owns(t.buf) {
+		if r := wrap(name, t, e.opts.Float64); r != nil {
+			return r, nil
+		}
+	}
+	return toONNX(name, t, e.opts.Float64)
 }
 
 // constant is fromWeight with a memory: programs share what had to be converted.

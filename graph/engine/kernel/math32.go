@@ -20,12 +20,19 @@ func exp32(x float64) float64 {
 	if x < expMin {
 		return 0
 	}
-	const shift = 0x1.8p52 // adding it rounds to an integer that sits in the low bits
-	t := x*math.Log2E + shift
-	k := int64(math.Float64bits(t)<<12) >> 12
-	r := (x*math.Log2E - (t - shift)) * math.Ln2
+	t := x*math.Log2E + expShift
+	r := (x*math.Log2E - (t - expShift)) * math.Ln2
 	p := 1 + r*(1+r*(1.0/2+r*(1.0/6+r*(1.0/24+r*(1.0/120+r*(1.0/720+r*(1.0/5040)))))))
-	return p * math.Float64frombits(uint64(k+1023)<<52)
+	return p * expPower(t)
+}
+
+// expShift rounds what it is added to to an integer, which then sits in the low bits.
+const expShift = 0x1.8p52
+
+// expPower is 2 to the power of the integer in t's low bits.
+func expPower(t float64) float64 {
+	k := int64(math.Float64bits(t)<<12) >> 12
+	return math.Float64frombits(uint64(k+1023) << 52)
 }
 
 func tanh32(x float64) float64 {
@@ -40,14 +47,6 @@ func tanh32(x float64) float64 {
 	}
 	e := exp32(2 * x)
 	return (e - 1) / (e + 1)
-}
-
-func sigmoid32(x float64) float64 {
-	if x >= 0 {
-		return 1 / (1 + exp32(-x))
-	}
-	e := exp32(x)
-	return e / (1 + e)
 }
 
 // erf is tabulated as Taylor polynomials around the middles of intervals of width 1/erfSteps on [0, erfEnd); beyond, it is 1
@@ -80,21 +79,27 @@ func makeErfTable() (table [erfSteps * erfEnd][erfTerms]float64) {
 	return table
 }
 
+// erfNear is erf(x)/x as a polynomial in x^2, for |x| below the first interval's end: there the result is small, and what counts is
+// its relative error.
+var erfNear = [erfTerms]float64{2 / math.SqrtPi, -2 / math.SqrtPi / 3, 2 / math.SqrtPi / 10, -2 / math.SqrtPi / 42, 2 / math.SqrtPi / 216}
+
+// erfPiece is how erf(x) is computed for a = |x| < erfEnd: s times the polynomial t in r.
+func erfPiece(x, a float64) (t *[erfTerms]float64, r, s float64) {
+	if a < 1.0/erfSteps {
+		return &erfNear, x * x, x
+	}
+	i := int(a * erfSteps)
+	return &erfTable[i], a - (float64(i)+0.5)/erfSteps, math.Copysign(1, x)
+}
+
 func erf32(x float64) float64 {
 	a := math.Abs(x)
-	if a < 1.0/erfSteps {
-		s := x * x
-		return x * (2 / math.SqrtPi) * (1 - s*(1.0/3-s*(1.0/10-s*(1.0/42-s*(1.0/216)))))
-	}
 	if !(a < erfEnd) {
 		if x != x {
 			return x
 		}
 		return math.Copysign(1, x)
 	}
-	i := int(a * erfSteps)
-	t := &erfTable[i]
-	r := a - (float64(i)+0.5)/erfSteps
-	p := t[0] + r*(t[1]+r*(t[2]+r*(t[3]+r*(t[4]+r*(t[5]+r*(t[6]+r*(t[7]+r*t[8])))))))
-	return math.Copysign(p, x)
+	t, r, s := erfPiece(x, a)
+	return s * (t[0] + r*(t[1]+r*(t[2]+r*(t[3]+r*(t[4]+r*(t[5]+r*(t[6]+r*(t[7]+r*t[8]))))))))
 }

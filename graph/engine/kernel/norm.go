@@ -54,6 +54,15 @@ func rowMax[T Float](src []T) T {
 func expRow[T Float](dst, src []T, top T) (sum float64) {
 	if s, ok := any(src).([]float32); ok {
 		d, t := any(dst).([]float32), float64(top)
+		for len(s) >= 4 {
+			x := lanes{float64(s[0]) - t, float64(s[1]) - t, float64(s[2]) - t, float64(s[3]) - t}
+			exp4(&x)
+			for i, e := range x {
+				sum += e
+				d[i] = float32(e)
+			}
+			s, d = s[4:], d[4:]
+		}
 		for i, v := range s {
 			e := exp32(float64(v) - t)
 			sum += e

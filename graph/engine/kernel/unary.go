@@ -27,13 +27,13 @@ func lift(f32, f64 func(float64) float64) Unary {
 // Elementwise functions by their ONNX names. GELU is x times the normal distribution function; GeluTanh is its approximation
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 var (
-	Exp        = lift(exp32, math.Exp)
+	Exp        = lift4(exp4, math.Exp)
 	Log        = same(math.Log)
 	Sqrt       = Unary{sqrtRun[float32], sqrtRun[float64]}
 	Reciprocal = Unary{reciprocalRun[float32], reciprocalRun[float64]}
-	Tanh       = lift(tanh32, math.Tanh)
-	Erf        = lift(erf32, math.Erf)
-	Sigmoid    = lift(sigmoid32, sigmoid64)
+	Tanh       = lift4(tanh4, math.Tanh)
+	Erf        = lift4(erf4, math.Erf)
+	Sigmoid    = lift4(sigmoid4, sigmoid64)
 	Relu       = Unary{reluRun[float32], reluRun[float64]}
 	Sin        = same(math.Sin)
 	Cos        = same(math.Cos)
@@ -53,19 +53,17 @@ var (
 	Softsign   = same(func(x float64) float64 { return x / (1 + math.Abs(x)) })
 	HardSwish  = same(func(x float64) float64 { return x * max(0, min(1, x/6+0.5)) })
 	Mish       = same(func(x float64) float64 { return x * math.Tanh(softplus(x)) })
-	Gelu       = lift(
-		func(x float64) float64 { return 0.5 * x * (1 + erf32(x*(1/math.Sqrt2))) },
-		func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) })
-	GeluTanh = lift(
+	Gelu       = lift4(gelu4, func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) })
+	GeluTanh   = lift4(
 		// 1 + tanh(u) is 2 sigmoid(2u), without the cancellation.
-		func(x float64) float64 { return x * sigmoid32(2*geluInner(x)) },
+		times4(func(x float64) float64 { return 2 * geluInner(x) }, sigmoid4),
 		func(x float64) float64 { return x * sigmoid64(2*geluInner(x)) })
 )
 
 // SiLU returns x * sigmoid(alpha x), which is QuickGelu for alpha 1.702 and Swish for 1.
 func SiLU(alpha float64) Unary {
-	return lift(
-		func(x float64) float64 { return x * sigmoid32(alpha*x) },
+	return lift4(
+		times4(func(x float64) float64 { return alpha * x }, sigmoid4),
 		func(x float64) float64 { return x * sigmoid64(alpha*x) })
 }
 
