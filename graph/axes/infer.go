@@ -180,13 +180,23 @@ func infer(ctx context.Context, g *graph.Graph, o Options) (r *Result, err error
 }
 
 // twinDims leads from run-time dimensions to others that are as long: those at the same place of an earlier input of the same form.
-// Layers have caches of one length even where the exporter named every dimension on its own. Inputs of fewer than three axes are
-// no caches: tokens and their mask may differ in length.
-func twinDims(g *graph.Graph) map[string]string {
+// Layers have caches of one length even where the exporter named every dimension on its own, and the first axis is the batch.
+// Inputs of fewer axes than rank are no caches: tokens and their mask may differ in length.
+func twinDims(g *graph.Graph, rank int) map[string]string {
 	twins := map[string]string{}
 	first := map[string]*graph.Value{}
+	batch := ""
 	for _, v := range g.Inputs {
-		if v.Type == nil || len(v.Type.Dims) < 3 {
+		if v.Type == nil || len(v.Type.Dims) == 0 {
+			continue
+		}
+		switch p := v.Type.Dims[0].Param; {
+		case batch == "":
+			batch = p
+		case p != "" && p != batch:
+			twins[p] = batch
+		}
+		if len(v.Type.Dims) < rank {
 			continue
 		}
 		form := fmt.Sprint(v.Type.Elem)
@@ -203,7 +213,7 @@ func twinDims(g *graph.Graph) map[string]string {
 			continue
 		}
 		for i, d := range v.Type.Dims {
-			if t := f.Type.Dims[i].Param; d.Param != "" && d.Param != t {
+			if t := f.Type.Dims[i].Param; d.Param != "" && d.Param != t && twins[d.Param] == "" {
 				twins[d.Param] = t
 			}
 		}
@@ -226,6 +236,14 @@ type rebinding struct {
 func (s *state) equals() []rebinding {
 	names := slices.Sorted(maps.Keys(s.runs))
 	var out []rebinding
+	if s.uncovered > 0 {
+		twins := twinDims(s.g, 1)
+		for _, p := range names {
+			if q, ok := s.runs[twins[p]]; ok && q.find().size != s.runs[p].find().size {
+				out = append(out, rebinding{p, q.find().size})
+			}
+		}
+	}
 	for _, c := range s.clashes {
 		for _, p := range names {
 			for _, q := range names {
@@ -283,7 +301,7 @@ func newState(b *budget, g *graph.Graph, bind func(int, string) int64, ones map[
 }
 
 func (s *state) sweep() error {
-	twins := twinDims(s.g)
+	twins := twinDims(s.g, 3)
 	for _, v := range s.g.Inputs {
 		s.input(v, twins)
 	}
