@@ -1,6 +1,9 @@
 package kernel
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // Blocking of the matrix product. A packed block of A (blockM x blockK) stays in the second-level cache, a packed panel of B
 // (blockK x tileN) in the first.
@@ -294,28 +297,26 @@ func scale[T Float](m, n int, beta T, c []T, ldc int) {
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
-var pool32, pool64 sync.Pool
+// pools hold scratch slices whose capacities are powers of two, each its own: in one pool, small ones would push large ones out.
+var pools32, pools64 [bits.UintSize]sync.Pool
 
-// borrow returns a scratch slice of at least n elements with arbitrary contents.
-func borrow[T Float](n int) *[]T {
+func poolOf[T Float](class int) *sync.Pool {
 	var z T
-	p := &pool32
 	if _, ok := any(z).(float64); ok {
-		p = &pool64
+		return &pools64[class]
 	}
-	if s, ok := p.Get().(*[]T); ok && cap(*s) >= n {
+	return &pools32[class]
+}
+
+// borrow returns a scratch slice of n elements with arbitrary contents.
+func borrow[T Float](n int) *[]T {
+	class := bits.Len(uint(max(n, 1) - 1))
+	if s, ok := poolOf[T](class).Get().(*[]T); ok {
 		*s = (*s)[:n]
 		return s
 	}
-	s := make([]T, n)
+	s := make([]T, n, 1<<class)
 	return &s
 }
 
-func giveBack[T Float](s *[]T) {
-	var z T
-	if _, ok := any(z).(float64); ok {
-		pool64.Put(s)
-		return
-	}
-	pool32.Put(s)
-}
+func giveBack[T Float](s *[]T) { poolOf[T](bits.Len(uint(max(cap(*s), 1) - 1))).Put(s) }
