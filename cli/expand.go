@@ -136,7 +136,7 @@ type job struct {
 }
 
 // mostShadowed is how many parameters a grown model may have for its short certificate to include the comparison in float64, which
-// holds all weights in that type.
+// about doubles its time.
 const mostShadowed = 20_000_000
 
 // grow applies a plan, writes the model beside its place, verifies what was written, and gives it its name. A model that fails

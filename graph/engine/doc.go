@@ -8,6 +8,9 @@
 // Invariants: tensors are contiguous and row-major; an operator never writes its operands (weights may be a read-only mapped
 // file); buffers return to the arena when the last consumer has read them; results do not depend on the number of threads.
 //
+// Weights stay where they are, in the form they are in: matrix products and lookups widen a float16 weight, or any weight of a run
+// in float64, as they read it; another operator gets a widened copy for as long as it runs. No run holds a widened model.
+//
 // Element types: float16 and bfloat16 are computed in float32 and rounded where a Cast, a graph input or a graph output declares
 // the type, not after every operator. With Options.Float64 all floating types are computed in float64 and nothing is rounded.
 // Sub-graphs are supported in If (whose condition must not depend on more than shapes and bound inputs); strings, sequences,

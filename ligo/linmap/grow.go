@@ -7,12 +7,13 @@ import (
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-// Bounds on what a reader holds, in elements. Together with the two blocks on their way to the writer they keep a stream below
-// 32 MB, a mean over rows of 2 million elements included; longer rows are combined piece by piece. Tests make them small.
+// Bounds on what a reader holds, in elements. Together with the four blocks on their way to the writer they keep a stream, which
+// has two readers, below 32 MB, a mean over rows of a million elements included; longer rows are combined piece by piece. Tests
+// make them small.
 var (
 	blockSize    = 128 << 10 // computed at a time
 	residentSize = 1 << 20   // a source up to this size is read once and kept
-	cachedSize   = 2 << 20   // a sum of rows up to this size is kept for the rows that repeat it
+	cachedSize   = 1 << 20   // a sum of rows up to this size is kept for the rows that repeat it
 )
 
 // Grow is the tensor (M_0 ⊗ M_1 ⊗ …) src, in which maps[i] acts on axis i: every element of the result is
