@@ -23,6 +23,7 @@ func TestLibraryExports(t *testing.T) {
 		{"hf_gpt2_dyn18", "layers of which only the later ones slice the mask", both},
 		{"hf_gptj_dyn18", "heads that turn by interleaved pairs, in part", []ligo.Target{{}, {Heads: 4}, {Hidden: 32, Layers: 3}}},
 		{"hf_gemma2_dyn18", "layers that take turns in the mask they read; norms at the ends of branches; one key/value head", both},
+		{"hf_phi_dyn18", "heads that turn in part, with queries and keys of their own", both},
 		{"hf_llama_past_dyn23", "one key/value head before a fused attention; past lengths with a name each", both},
 		{"hf_clip_text_dyn18", "the last position looked up by GatherND", both},
 	} {

@@ -101,12 +101,15 @@ func (p *Plan) newRows(op *Operator, wp *weightPlan) (*onnxio.Tensor, error) {
 		}
 		maps[i] = mapExpr(e, func(a *axes.Atom) linmap.Matrix {
 			r := p.rules[a]
-			if r.residue() == 0 || !a.Has(axes.UseScoreInner) {
+			if !a.Has(axes.UseScoreInner) {
 				return p.matrix(op, &axes.Expr{Kind: axes.Leaf, Atom: a, Size: a.Size}, variantR, "")
 			}
-			index := append([]int(nil), r.index...)
-			for i := range r.kept {
-				index[i] = -1
+			// A part of the head that does not grow (the one that turns) has nothing new.
+			index := make([]int, r.n2)
+			for i := range index {
+				if index[i] = -1; r.residue() > 0 && i >= r.kept {
+					index[i] = r.index[i]
+				}
 			}
 			return linmap.Copy(index, nil, r.n1)
 		})

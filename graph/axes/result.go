@@ -134,7 +134,7 @@ func (s *state) tablesBehind(v *graph.Value, ax []*node) {
 	widths := map[*node]bool{}
 	for _, a := range ax {
 		for _, l := range a.leaves() {
-			widths[l] = l.size > 1
+			widths[l] = l.size > 1 || !l.one
 		}
 	}
 	seen := map[*graph.Value]bool{}
