@@ -104,6 +104,42 @@ type solver struct {
 	lits map[site]int64
 }
 
+// byFactors decides the open literals of e that have the sizes of atoms of the axis (the 2 and the 16 of 2 * 16 heads), as whoever
+// wrote them meant. It changes nothing unless that makes e evaluate to want.
+func (s *solver) byFactors(e *expr, axis *Expr, want int64) bool {
+	sizes := map[int64]int64{}
+	clear := true
+	axis.Atoms(func(a *Atom) {
+		n, known := sizes[a.Size]
+		clear = clear && (!known || n == s.z.Of(a))
+		sizes[a.Size] = s.z.Of(a)
+	})
+	if e.op == "" || !clear {
+		return false
+	}
+	var decided []site
+	var decide func(e *expr)
+	decide = func(e *expr) {
+		if e.lit != nil && e.open(s.lits) {
+			if n, ok := sizes[e.ival]; ok {
+				s.lits[*e.lit] = n
+				decided = append(decided, *e.lit)
+			}
+		}
+		for _, a := range e.args {
+			decide(a)
+		}
+	}
+	decide(e)
+	if len(decided) > 0 && e.eval(s.z, s.lits).ival == want {
+		return true
+	}
+	for _, at := range decided {
+		delete(s.lits, at)
+	}
+	return false
+}
+
 // solve makes e evaluate to want by deciding open literals, back through sums, products and quotients. It changes nothing when it
 // fails.
 func (s *solver) solve(e *expr, want int64) bool {
@@ -190,7 +226,7 @@ func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 	}
 	for _, q := range later {
 		n := want(q)
-		if solved[q] = s.solve(q.y, n); !solved[q] {
+		if solved[q] = s.byFactors(q.y, q.axis, n) || s.solve(q.y, n); !solved[q] {
 			probs = append(probs, Problem{Code: "size-equation", Node: q.at,
 				Text: fmt.Sprintf("%s: %s = %s: needs %d, evaluates to %d", q.at, q.axis, q.y, n, q.y.eval(z, s.lits).ival)})
 		}
