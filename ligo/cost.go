@@ -61,7 +61,7 @@ func flops(r *axes.Result, s axes.Sizes) int64 {
 func multiplied(v *graph.Value) bool {
 	for _, u := range v.Uses {
 		switch u.Node.Op {
-		case "MatMul", "Gemm", "FusedMatMul", "Conv", "Attention", "MatMulInteger", "Einsum":
+		case "MatMul", "Gemm", "FusedGemm", "FusedMatMul", "Conv", "Attention", "MatMulInteger", "Einsum":
 			return true
 		}
 		if view(u.Node) && u.Index == 0 && multiplied(u.Node.Out[0]) {

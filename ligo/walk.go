@@ -11,7 +11,7 @@ func reader(v *graph.Value) (*graph.Node, *graph.Value) {
 			continue
 		}
 		switch u.Node.Op {
-		case "MatMul", "Gemm", "FusedMatMul":
+		case "MatMul", "Gemm", "FusedGemm", "FusedMatMul":
 			if u.Index < 2 {
 				return u.Node, u.Node.In[1-u.Index]
 			}

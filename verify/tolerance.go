@@ -135,7 +135,7 @@ func (b Basis) shadow(maxOut, noise float64) float64 {
 
 // sums lists the operators whose outputs are sums of many terms, or normalised by one.
 var sums = map[string]bool{
-	"MatMul": true, "Gemm": true, "FusedMatMul": true, "Conv": true, "ConvTranspose": true, "Einsum": true,
+	"MatMul": true, "Gemm": true, "FusedGemm": true, "FusedMatMul": true, "Conv": true, "ConvTranspose": true, "Einsum": true,
 	"Softmax": true, "LogSoftmax": true, "ReduceSum": true, "ReduceMean": true, "ReduceL2": true, "ReduceSumSquare": true,
 	"LayerNormalization": true, "SimplifiedLayerNormalization": true, "SkipLayerNormalization": true,
 	"SkipSimplifiedLayerNormalization": true, "RMSNormalization": true, "GroupNormalization": true, "InstanceNormalization": true,

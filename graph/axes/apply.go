@@ -53,6 +53,7 @@ func init() {
 	add(matmul, "", 2, "MatMul")
 	add(matmul, ms, 2, "FusedMatMul")
 	add(gemm, "", 2, "Gemm")
+	add(gemm, ms, 2, "FusedGemm")
 	add(conv, "", 2, "Conv")
 	add(pool, "", 1, "MaxPool", "AveragePool", "LpPool")
 	add(globalPool, "", 1, "GlobalAveragePool", "GlobalMaxPool")

@@ -61,7 +61,7 @@ func (s *state) widthsOfOne() map[birthKey]bool {
 var nonlinear = map[string]bool{"Erf": true, "Tanh": true, "Sigmoid": true, "Relu": true, "LeakyRelu": true, "Elu": true, "Selu": true,
 	"Celu": true, "Softplus": true, "Softsign": true, "HardSigmoid": true, "HardSwish": true, "Mish": true, "Sqrt": true, "Exp": true,
 	"Sin": true, "Cos": true, "Reciprocal": true, "Clip": true, "Log": true, "Abs": true, "Sign": true, "Gelu": true, "QuickGelu": true,
-	"BiasGelu": true, "FastGelu": true, "Pow": true, "Min": true, "Max": true, "Mod": true, "Where": true, "PRelu": true, "Swish": true,
+	"BiasGelu": true, "FastGelu": true, "FusedGemm": true, "Pow": true, "Min": true, "Max": true, "Mod": true, "Where": true, "PRelu": true, "Swish": true,
 	"Floor": true, "Ceil": true, "Round": true, "ThresholdedRelu": true}
 
 // markUses sets the flags that need the whole graph: what is produced, what a non-linearity passes, what reaches outputs.

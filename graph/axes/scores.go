@@ -23,7 +23,7 @@ func (s *state) scoreSites(inside map[*graph.Node]bool) []*product2 {
 		isScore := p.fused || freePart(p.inner)
 		for _, b := range p.batch {
 			for _, l := range b.leaves() {
-				if l.flags&FlagRun == 0 {
+				if l.flags&(FlagRun|FlagSpatial) == 0 {
 					l.set(UseScoreBatch, "")
 				}
 			}
@@ -41,7 +41,11 @@ func (s *state) scoreSites(inside map[*graph.Node]bool) []*product2 {
 			}
 			scores = append(scores, p)
 		case p.cols != nil:
-			p.cols.flag(UseValueDim, "")
+			for _, l := range p.cols.leaves() {
+				if l.flags&unfree == 0 && !(l.size == 1 && l.one) { // neither pixels nor a place to broadcast is a head size
+					l.set(UseValueDim, "")
+				}
+			}
 		}
 	}
 	return scores

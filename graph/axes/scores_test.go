@@ -181,6 +181,15 @@ w g2 [32]; n2 = LayerNormalization(r2, g2); out n2`
 			t.Errorf("conflict %s", k.Reason)
 		}
 	}
+	// weights that a product of two activations makes one column of, as a dynamic convolution does: a place to broadcast, no head size
+	c := inferred(t, `in x [b, s, 8]; w a [8, 8]; w k [8, 3]; w o [8, 8]; w g [8]; ints hv 0 0 8 1; ints hk 0 0 1 3; ints back 0 0 8
+v0 = MatMul(x, a); v = Reshape(v0, hv); k0 = MatMul(x, k); k1 = Reshape(k0, hk); k2 = Softmax(k1); m = MatMul(v, k2); kt = Transpose(k2) perm=[0,1,3,2]; y0 = MatMul(m, kt)
+y1 = Reshape(y0, back); y2 = MatMul(y1, o); r = Add(x, y2); n = LayerNormalization(r, g); out n`)
+	for _, a := range c.Atoms {
+		if a.Role == RoleHeadDim && a.Size == 1 {
+			t.Errorf("%s of 1 is a head size", a.Name)
+		}
+	}
 	// two hidden widths: a narrow embedding that is normalised, too
 	r := inferred(t, `in i int64 [b, s]; w e [50, 12]; w g0 [12]; w p [12, 32]; w g1 [32]; w g2 [32]; w f1 [32, 64]; w f2 [64, 32]
 x = Gather(e, i); n0 = LayerNormalization(x, g0); h = MatMul(n0, p); n1 = LayerNormalization(h, g1); a = MatMul(n1, f1); o = MatMul(a, f2); r = Add(h, o); n2 = LayerNormalization(r, g2); out n2`)

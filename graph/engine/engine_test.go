@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +191,33 @@ func TestFloat64WidensEverything(t *testing.T) {
 	}
 	if _, err := New(g, Options{Outputs: []string{"nothing"}}); err == nil {
 		t.Error("an unknown extra output is accepted")
+	}
+}
+
+// A Gemm that ONNX Runtime fused with its activation gives what the two nodes give.
+func TestFusedGemm(t *testing.T) {
+	fused := func(activation string) *onnxio.Node {
+		n := node("FusedGemm", "x,w,c", "y", graph.IntAttr("transB", 1), &onnxio.Attribute{Name: "activation", Kind: onnxio.AttrString, S: []byte(activation)})
+		n.Domain = microsoft
+		return n
+	}
+	inits := []*onnxio.Tensor{f32([]int64{3, 2}, 1, -2, 3, 4, -5, 6).Renamed("w"), f32([]int64{3}, 1, -20, 3).Renamed("c")}
+	for _, activation := range []string{"Relu", "Tanh", "Sigmoid", "Softplus", "Softsign", "LeakyRelu", "Elu"} {
+		g := model(t, []*onnxio.ValueInfo{floatIn("x", dim(2), dim(2))}, []string{"y", "want"}, inits, fused(activation),
+			node("Gemm", "x,w,c", "h", graph.IntAttr("transB", 1)), node(activation, "h", "want"))
+		out, err := mustNew(t, g, Options{}).Run(context.Background(), map[string]*onnxio.Tensor{"x": f32([]int64{2, 2}, 1, 2, -3, 0.5)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y, _ := out["y"].Float32s()
+		want, _ := out["want"].Float32s()
+		if len(y) != 6 || !slices.Equal(y, want) {
+			t.Errorf("%s: %v, want %v", activation, y, want)
+		}
+	}
+	g := model(t, []*onnxio.ValueInfo{floatIn("x", dim(2), dim(2))}, []string{"y"}, inits, fused("Cube"))
+	if _, err := mustNew(t, g, Options{}).Run(context.Background(), map[string]*onnxio.Tensor{"x": f32([]int64{2, 2}, 1, 2, 3, 4)}); err == nil {
+		t.Error("an unknown activation runs")
 	}
 }
 

@@ -22,6 +22,7 @@ func init() {
 		return c.apply(s.label, op, in...)
 	})
 	register("", "Gemm", 2, 3, gemmNode)
+	register(microsoft, "FusedGemm", 2, 3, fusedGemmNode)
 }
 
 // untransposed looks through a Transpose that only swaps the last two dimensions, as it stands before the weights of models exported
@@ -212,6 +213,34 @@ func (o *matmulOp) integers(in, out []*tensor) error {
 func gemmNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	op := &gemmOp{alpha: s.float("alpha", 1), beta: s.float("beta", 1), transA: s.flag("transA", false), transB: s.flag("transB", false)}
 	return c.apply(s.label, op, in...)
+}
+
+// fusedGemmNode is a Gemm with the activation that ONNX Runtime fuses with it.
+func fusedGemmNode(c *compiler, s *step, in []*value) ([]*value, error) {
+	out, err := gemmNode(c, s, in)
+	if err != nil {
+		return nil, err
+	}
+	var f kernel.Unary
+	switch a := s.str("activation", ""); a {
+	case "Relu":
+		f = kernel.Relu
+	case "Tanh":
+		f = kernel.Tanh
+	case "Sigmoid":
+		f = kernel.Sigmoid
+	case "Softplus":
+		f = kernel.Softplus
+	case "Softsign":
+		f = kernel.Softsign
+	case "LeakyRelu":
+		f = kernel.LeakyRelu(s.float("activation_alpha", 0.01))
+	case "Elu":
+		f = kernel.Elu(s.float("activation_alpha", 1))
+	default:
+		return nil, fmt.Errorf("unknown activation %q", a)
+	}
+	return c.apply(s.label, unaryOp{f}, out[0])
 }
 
 // gemmOp is alpha op(A) op(B) + beta C with C broadcast to the product's shape.
