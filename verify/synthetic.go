@@ -90,6 +90,7 @@ type input struct {
 func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, error) {
 	s := &synthesizer{g: g, run: run, seed: seed}
 	byName := map[string]*unknown{}
+	forms, twins := map[string]*onnxio.Type{}, map[string]string{}
 	for _, v := range g.Inputs {
 		t := v.Type
 		if t == nil || t.Kind != "tensor" || !t.HasShape {
@@ -99,6 +100,9 @@ func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, erro
 		if in.kind == unsupported {
 			return nil, fmt.Errorf("input %q: no inputs of type %v can be made up", v.Name, t.Elem)
 		}
+		if in.kind == floats && len(t.Dims) >= 3 {
+			twin(t, forms, twins)
+		}
 		for axis, d := range t.Dims {
 			if d.Param == "" && d.Value >= 0 {
 				continue
@@ -106,6 +110,9 @@ func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, erro
 			name := d.Param
 			if name == "" {
 				name = fmt.Sprintf("axis %d of %s", axis, v.Name)
+			}
+			if twin := twins[name]; twin != "" {
+				name = twin
 			}
 			u := byName[name]
 			if u == nil {
@@ -123,6 +130,29 @@ func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, erro
 		s.inputs = append(s.inputs, in)
 	}
 	return s, nil
+}
+
+// twin finds the sizes of an input that are those of an earlier one of the same form, whatever their names: layers have caches of one
+// length, and some exporters name the length of each.
+func twin(t *onnxio.Type, forms map[string]*onnxio.Type, twins map[string]string) {
+	form := fmt.Sprint(t.Elem)
+	for _, d := range t.Dims {
+		if d.Param != "" {
+			form += " ?"
+		} else {
+			form += fmt.Sprintf(" %d", d.Value)
+		}
+	}
+	first := forms[form]
+	if first == nil {
+		forms[form] = t
+		return
+	}
+	for i, d := range t.Dims {
+		if f := first.Dims[i].Param; d.Param != f && twins[d.Param] == "" {
+			twins[d.Param] = f
+		}
+	}
 }
 
 // suggest adds what the size of an axis may be, in the order of how often it is that in exports.

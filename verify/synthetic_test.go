@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -95,6 +96,29 @@ func TestSizesThatDependOnEachOther(t *testing.T) {
 	cache := sets[0].Inputs["past_key_values.0.key"]
 	if cache == nil || cache.Dims[2] != probe.past || sets[0].Inputs["input_ids"].Dims[1] != probe.sequence {
 		t.Errorf("cache %v, tokens %v", cache.Dims, sets[0].Inputs["input_ids"].Dims)
+	}
+}
+
+// The caches of all layers are as long, even where every length has a name of its own.
+func TestSizesWithManyNames(t *testing.T) {
+	m := fixtures.Llama(fixtures.Config{Cache: true, Layers: 6})
+	for i, in := range m.Graph.Inputs {
+		if strings.HasPrefix(in.Name, "past_key_values.") {
+			in.Type.Dims[2].Param = fmt.Sprintf("s%d", i)
+		}
+	}
+	s := synthesizerOf(t, m)
+	if len(s.unknowns) != 3 {
+		t.Errorf("%d sizes to find, want those of batch, sequence and past", len(s.unknowns))
+	}
+	sets, _, err := s.sets(context.Background(), synthesis{short: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range sets[0].Inputs {
+		if strings.HasPrefix(name, "past_key_values.") && x.Dims[2] != probe.past {
+			t.Errorf("%s: %v", name, x.Dims)
+		}
 	}
 }
 
