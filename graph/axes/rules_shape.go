@@ -17,7 +17,7 @@ func (s *state) dims(n *graph.Node, input int, attr string) []*sym {
 	return nil
 }
 
-// runLike gives the axis for a size of the form dim(run-time axis): that axis itself; otherwise a fresh one.
+// sized gives the axis for a size of the form dim(run-time axis): that axis itself; otherwise a fresh one.
 func (s *state) sized(y *sym, at *graph.Node) *node {
 	if y.dim != nil && y.dim.run() {
 		return y.dim

@@ -287,7 +287,7 @@ func attrInts(n *graph.Node, name string) []*sym {
 	return out
 }
 
-// norm brings a possibly negative axis into range; ok is false when it is out of range.
+// normAxis brings a possibly negative axis into range; ok is false when it is out of range.
 func normAxis(axis int64, rank int) (int, bool) {
 	if axis < 0 {
 		axis += int64(rank)
