@@ -61,6 +61,9 @@ func Apply(ctx context.Context, p *Plan, op *Operator) (*Grown, error) {
 	if err := p.epsilons(g); err != nil {
 		return nil, err
 	}
+	if len(p.edits.Operands) > 0 {
+		g.Prune() // what computed the sizes that are literals now
+	}
 	if err := p.sign(g); err != nil {
 		return nil, err
 	}
@@ -186,6 +189,11 @@ func (p *Plan) edit(g *graph.Graph) error {
 	for i, n := range p.deep.Graph.Nodes {
 		for _, a := range p.edits.Attrs[n] {
 			g.Nodes[i].SetAttr(a)
+		}
+		for j, v := range n.In {
+			if size, ok := p.edits.Operands[graph.Use{Node: n, Index: j}]; ok {
+				g.SetInput(g.Nodes[i], j, g.NewConst(v.Name+"_size", onnxio.FromInt64s("", []int64{1}, []int64{size})))
+			}
 		}
 	}
 	return nil

@@ -31,7 +31,7 @@ func (ch *chooser) repair(out *choice) {
 	for _, e := range ch.equations {
 		l, r := out.sizes.Eval(e.Left), out.sizes.Eval(e.Right)
 		text := fmt.Sprintf("%s must equal %s: %d and %d", e.Left, e.Right, l, r)
-		if l == r || seen[text] {
+		if l == r || e.Soft || seen[text] {
 			continue
 		}
 		seen[text] = true

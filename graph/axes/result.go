@@ -24,6 +24,8 @@ type requirement struct {
 	at   *graph.Node
 	neg  bool
 	why  string
+
+	operand *graph.Use
 }
 
 func (s *state) exportSym(y *sym, export func(*node) *Expr) *expr {
@@ -262,10 +264,10 @@ func (s *state) result() *Result {
 		r.Scores = append(r.Scores, s.score(p, inside, export))
 	}
 	for _, q := range s.reqs {
-		r.reqs = append(r.reqs, requirement{s.exportSym(q.y, export), export(q.axis), q.at, q.neg, q.why})
+		r.reqs = append(r.reqs, requirement{s.exportSym(q.y, export), export(q.axis), q.at, q.neg, q.why, q.operand})
 	}
 	for _, q := range s.equal {
-		r.equations = append(r.equations, Equation{export(q.a), export(q.b), q.at})
+		r.equations = append(r.equations, Equation{export(q.a), export(q.b), q.at, false})
 	}
 	for _, a := range r.Atoms {
 		if a.Has(UseInput) && !a.Has(UseProduced) && a.Flags&forbid == 0 {

@@ -77,6 +77,7 @@ func reshape(s *state, n *graph.Node) string {
 	for i, y := range shape {
 		if y.ival > 0 && !(y.dim != nil && y.dim.run()) {
 			s.require(y, out[i], n, "reshape target")
+			s.reqs[len(s.reqs)-1].operand = s.concatOperand(n, i, y)
 		}
 	}
 	s.view(n, out, org)
@@ -255,4 +256,27 @@ func (s *state) attachOne(p pendingOne, out []*node) {
 	inner.one, inner.flags, inner.why = false, x.flags, x.why
 	x.kind, x.args = Product, []*node{p.one, inner}
 	out[p.next] = inner
+}
+
+// concatOperand is the operand of the Concat that makes a node's target shape which holds element i, a size taken from another
+// axis, and nothing else; nil where the shape is made in another way or for other nodes too.
+func (s *state) concatOperand(n *graph.Node, i int, y *sym) *graph.Use {
+	v := arg(n, 1)
+	if v == nil || y.literal() || y.run() || !isOp(v.Producer, "Concat") || len(v.Uses) != 1 || s.g.IsOutput(v) {
+		return nil
+	}
+	for j, x := range v.Producer.In {
+		st := s.vals[x]
+		if st == nil {
+			return nil
+		}
+		if k := len(st.elems); i >= k {
+			i -= k
+			continue
+		} else if k != 1 || len(st.shape) != 1 {
+			return nil
+		}
+		return &graph.Use{Node: v.Producer, Index: j}
+	}
+	return nil
 }

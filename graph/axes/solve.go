@@ -16,12 +16,16 @@ type Edits struct {
 	Consts map[*graph.Value]*onnxio.Tensor     // new contents of integer constants and scale literals
 	Attrs  map[*graph.Node][]*onnxio.Attribute // attributes to replace
 	Types  map[*graph.Value]*onnxio.Type       // declared types (value infos, inputs, outputs) with new sizes
+	// Operands are the sizes that a Concat takes from an axis which has another size from now on: one int64 literal instead.
+	Operands map[graph.Use]int64
 }
 
 // Equation is a relation of sizes that the graph forces: Left must equal Right under any new sizes.
 type Equation struct {
 	Left, Right *Expr
 	Node        *graph.Node
+	// Soft says that Solve can undo the relation: the size that the graph takes from another axis becomes a literal.
+	Soft bool
 }
 
 // Equations lists the size relations between different expressions ("hidden = heads x head_dim"), for planning defaults.
@@ -29,7 +33,7 @@ func (r *Result) Equations() []Equation {
 	out := slices.Clone(r.equations)
 	for _, q := range r.reqs {
 		if q.y.dim != nil && q.y.dim != q.axis && !q.neg {
-			out = append(out, Equation{q.axis, q.y.dim, q.at})
+			out = append(out, Equation{q.axis, q.y.dim, q.at, q.operand != nil})
 		}
 	}
 	return out
@@ -187,7 +191,7 @@ func (s *solver) solve(e *expr, want int64) bool {
 }
 
 // Solve finds every integer literal, attribute and score-scale literal that states a size which changes under s, and its new
-// value. Problems are size equations that s breaks ("hidden = heads x head_dim: needs 48, evaluates to 32"), integers that two
+// value. A Reshape target that the graph computes from an axis with another future becomes a literal (Operands). Problems are size equations that s breaks ("hidden = heads x head_dim: needs 48, evaluates to 32"), integers that two
 // rules want different, and growth of atoms that cannot grow. The edits are complete only when there are no problems.
 func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 	var probs []Problem
@@ -224,9 +228,14 @@ func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 		}
 		s.lits[*q.y.lit] = n
 	}
+	operands := map[graph.Use]int64{}
 	for _, q := range later {
 		n := want(q)
 		if solved[q] = s.byFactors(q.y, q.axis, n) || s.solve(q.y, n); !solved[q] {
+			if q.operand != nil {
+				operands[*q.operand] = n
+				continue
+			}
 			probs = append(probs, Problem{Code: "size-equation", Node: q.at,
 				Text: fmt.Sprintf("%s: %s = %s: needs %d, evaluates to %d", q.at, q.axis, q.y, n, q.y.eval(z, s.lits).ival)})
 		}
@@ -244,6 +253,7 @@ func (r *Result) Solve(z Sizes) (*Edits, []Problem) {
 		}
 	}
 	e, err := r.edits(s)
+	e.Operands = operands
 	if err != nil {
 		probs = append(probs, Problem{Code: "unreadable", Text: err.Error()})
 	}

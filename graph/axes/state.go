@@ -15,6 +15,8 @@ type req struct {
 	at   *graph.Node
 	neg  bool // the integer is minus the size
 	why  string
+	// operand is the Concat operand that holds the integer alone, for this requirement alone: it may be replaced by a literal.
+	operand *graph.Use
 }
 
 // constAxis is an axis of a constant.
