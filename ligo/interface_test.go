@@ -90,7 +90,7 @@ func TestInitializersAsInputs(t *testing.T) {
 		m.Graph.Inputs = append(m.Graph.Inputs, &onnxio.ValueInfo{Name: x.Name, Type: onnxio.TensorType(x.DType, dims...)})
 	}
 	a := analyse(t, m)
-	p, g := grow(t, a, ligo.Target{Width: 1.5}, ligo.Options{})
+	p, g := grow(t, a, ligo.Target{Width: 1.5, Depth: 2}, ligo.Options{})
 	d := difference(t, a.Graph, g, in)
 	t.Logf("%s -> %s: %s, off %.3g; %v", p.From, p.To, p.Promise, d, p.Notes)
 	if p.Promise != ligo.Exact || d > exact {

@@ -95,7 +95,7 @@ func (c *layerCopy) operand(v *graph.Value) *graph.Value {
 		return w
 	}
 	switch {
-	case v.IsConst() && !v.Overridable:
+	case v.IsConst():
 		w := c.constant(v)
 		c.value[v], c.from[w] = w, v
 		return w
