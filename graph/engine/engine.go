@@ -112,7 +112,14 @@ func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map
 	if e.opts.Frugal {
 		defer e.forget()
 	}
+	used := len(e.arena.all) > 0
 	outs, err := p.run(ctx, tensors)
+	if over := (*MemoryError)(nil); used && errors.As(err, &over) {
+		// Buffers of earlier runs may be larger than this one needs: what fits must not depend on what ran before.
+		e.arena.begin()
+		e.arena.trim()
+		outs, err = p.run(ctx, tensors)
+	}
 	if err != nil {
 		return nil, err
 	}
