@@ -174,11 +174,21 @@ func constantNode(v *Value, name string, t *onnxio.Tensor) *onnxio.Node {
 	}
 	old := v.FromNode.Attrs[0]
 	if old.T == nil || old.T != v.Const {
-		if same, err := constantTensor(name, old); err != nil || same == nil || !sameSmall(same, v.Const) {
+		if !holds(old, v.Const) {
 			fn.Attrs = []*onnxio.Attribute{TensorAttr("value", t.Renamed(attrTensorName(old)))}
 		}
 	}
 	return fn
+}
+
+// holds reports whether an attribute of a Constant node gives the tensor t.
+func holds(a *onnxio.Attribute, t *onnxio.Tensor) bool {
+	own, err := constantTensor("", a)
+	if err != nil || own == nil {
+		return false
+	}
+	same, err := sameSmall(own, t)
+	return err == nil && same
 }
 
 func attrTensorName(old *onnxio.Attribute) string {
@@ -232,16 +242,13 @@ func sameConst(a, b *Value) (bool, error) {
 	if a.Const == b.Const || (a.Recipe != "" && a.Recipe == b.Recipe) {
 		return true, nil
 	}
-	if a.Const.ByteLen() > mergeBytes {
-		return false, nil
-	}
-	return a.Const.Equal(b.Const)
+	return sameSmall(a.Const, b.Const)
 }
 
-func sameSmall(a, b *onnxio.Tensor) bool {
+// sameSmall compares the bytes of tensors that are worth comparing so.
+func sameSmall(a, b *onnxio.Tensor) (bool, error) {
 	if a.ByteLen() > mergeBytes {
-		return false
+		return false, nil
 	}
-	same, err := a.Equal(b)
-	return err == nil && same
+	return a.Equal(b)
 }

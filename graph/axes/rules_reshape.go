@@ -76,8 +76,7 @@ func reshape(s *state, n *graph.Node) string {
 	}
 	for i, y := range shape {
 		if y.ival > 0 && !(y.dim != nil && y.dim.run()) {
-			s.require(y, out[i], n, "reshape target")
-			s.reqs[len(s.reqs)-1].operand = s.concatOperand(n, i, y)
+			s.reqs = append(s.reqs, req{y: y, axis: out[i], at: n, why: "reshape target", operand: s.concatOperand(n, i, y)})
 		}
 	}
 	s.view(n, out, org)

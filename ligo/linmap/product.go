@@ -22,13 +22,7 @@ func Kron(ms ...Matrix) Matrix {
 			if f == Matrix(identity(1)) {
 				continue
 			}
-			if n := len(flat); n > 0 {
-				if both, ok := multiplyOut(flat[n-1], f); ok {
-					flat[n-1] = both
-					continue
-				}
-			}
-			flat = append(flat, f)
+			flat = appendMerged(flat, f, multiplyOut)
 		}
 	}
 	switch len(flat) {
@@ -42,6 +36,17 @@ func Kron(ms ...Matrix) Matrix {
 	checkSize("Kron", to)
 	checkSize("Kron", from)
 	return k
+}
+
+// appendMerged appends m, as one matrix with the last where merge can make one of them.
+func appendMerged(ms []Matrix, m Matrix, merge func(a, b Matrix) (Matrix, bool)) []Matrix {
+	if n := len(ms); n > 0 {
+		if both, ok := merge(ms[n-1], m); ok {
+			ms[n-1] = both
+			return ms
+		}
+	}
+	return append(ms, m)
 }
 
 // multiplyOut is a ⊗ b as an identity or as short rows, if it is that.
@@ -158,13 +163,7 @@ func DirectSum(ms ...Matrix) Matrix {
 			ps = s.parts
 		}
 		for _, p := range ps {
-			if n := len(flat); n > 0 {
-				if both, ok := join(flat[n-1], p); ok {
-					flat[n-1] = both
-					continue
-				}
-			}
-			flat = append(flat, p)
+			flat = appendMerged(flat, p, join)
 		}
 	}
 	switch len(flat) {

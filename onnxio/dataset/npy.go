@@ -32,20 +32,27 @@ type header struct {
 	bytes     int64 // of all elements
 }
 
-func readNPYFile(ctx context.Context, path string) (*onnxio.Tensor, error) {
+// openRegular opens a file and gives its size. Whatever else bears the name (a pipe, a device) is refused without being opened, as
+// opening it may wait for ever.
+func openRegular(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
+		return nil, 0, fmt.Errorf("%s: not a regular file", path)
 	}
 	f, err := os.Open(path)
+	return f, info.Size(), err
+}
+
+func readNPYFile(ctx context.Context, path string) (*onnxio.Tensor, error) {
+	f, size, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	t, err := readNPY(ctx, f, info.Size())
+	t, err := readNPY(ctx, f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -22,19 +21,12 @@ const (
 // ReadNPZ reads all arrays of an .npz file (numpy.savez, numpy.savez_compressed) by name. Nothing is ever written under the names
 // that the archive gives.
 func ReadNPZ(ctx context.Context, path string) (map[string]*onnxio.Tensor, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, size, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	arrays, err := readNPZ(ctx, f, info.Size())
+	arrays, err := readNPZ(ctx, f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
