@@ -41,6 +41,8 @@ type value struct {
 	known *tensor
 	// weight is the model's constant behind a value that stays an operand of the program.
 	weight *onnxio.Tensor
+	// trained says that the weight changes between runs.
+	trained bool
 	// input is set for graph inputs.
 	input bool
 	from  *call
@@ -64,6 +66,8 @@ func (v *value) content() (*tensor, error) {
 	switch {
 	case v.known != nil:
 		return v.known, nil
+	case v.trained:
+		return nil, fmt.Errorf("the content of %q decides a shape, so it cannot be trained", v.name)
 	case v.weight != nil:
 		t, err := v.c.e.constant(v.weight)
 		if err != nil {
@@ -214,6 +218,10 @@ func (c *compiler) constant(name string, t *onnxio.Tensor) (*value, error) {
 		return nil, fmt.Errorf("constant %q has no dense tensor", name)
 	}
 	v := &value{spec: spec{t.DType, toInts(t.Dims)}, name: name, c: c}
+	if p := c.e.params[name]; p != nil && c.depth == 0 {
+		v.weight, v.trained = p, true
+		return v, nil
+	}
 	if isFloat(t.DType) && len(t.Dims) > 0 && v.size() > 1 {
 		v.weight = t
 		return v, nil

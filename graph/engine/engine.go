@@ -43,7 +43,8 @@ type Engine struct {
 	mu     sync.Mutex
 	arena  *arena
 	consts map[*onnxio.Tensor]*tensor
-	cache  []*cached // most recently used first
+	params map[string]*onnxio.Tensor // of a Trainer: the constants that change between runs, by name
+	cache  []*cached                 // most recently used first
 	seed   maphash.Seed
 	// contentInputs lists, per key of input shapes, the inputs whose content is part of the program.
 	contentInputs map[string][]string
@@ -89,7 +90,12 @@ func New(g *graph.Graph, o Options) (*Engine, error) {
 // Run computes the outputs from the inputs, by name. Inputs are checked against the graph's signature: an input that is missing,
 // unknown, of another type or of a shape that contradicts the declared sizes is an *InputError. Errors of the model are
 // *NodeError, *UnsupportedError or *MemoryError. A cancelled context ends the run with the context's error before the next node.
-func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map[string]*onnxio.Tensor, err error) {
+func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (map[string]*onnxio.Tensor, error) {
+	out, _, err := e.run(ctx, in, task{})
+	return out, err
+}
+
+func (e *Engine) run(ctx context.Context, in map[string]*onnxio.Tensor, k task) (out map[string]*onnxio.Tensor, grads []*tensor, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// Operators recover by themselves and name their node; this is the last resort.
@@ -99,39 +105,50 @@ func (e *Engine) Run(ctx context.Context, in map[string]*onnxio.Tensor) (out map
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tensors, err := e.bind(in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p, err := e.program(ctx, tensors)
+	p, err := e.program(ctx, tensors, k)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if e.opts.Frugal {
 		defer e.forget()
 	}
 	used := len(e.arena.all) > 0
-	outs, err := p.run(ctx, tensors)
+	err = p.run(ctx, tensors)
 	if over := (*MemoryError)(nil); used && errors.As(err, &over) {
 		// Buffers of earlier runs may be larger than this one needs: what fits must not depend on what ran before.
 		e.arena.begin()
 		e.arena.trim()
-		outs, err = p.run(ctx, tensors)
+		err = p.run(ctx, tensors)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	result := make(map[string]*onnxio.Tensor, len(outs))
-	for name, t := range outs {
-		r, err := e.export(name, t)
+	out = make(map[string]*onnxio.Tensor, len(p.outputs))
+	for name, v := range p.outputs {
+		t, err := v.result(tensors)
 		if err != nil {
-			return nil, fmt.Errorf("output %q: %w", name, err)
+			return nil, nil, err
 		}
-		result[name] = r
+		if out[name], err = e.export(name, t); err != nil {
+			return nil, nil, fmt.Errorf("output %q: %w", name, err)
+		}
 	}
-	return result, nil
+	grads = make([]*tensor, len(p.grads))
+	for i, v := range p.grads {
+		if v == nil {
+			continue
+		}
+		if grads[i], err = v.result(tensors); err != nil {
+			return nil, nil, err
+		}
+	}
+	return out, grads, nil
 }
 
 // export is an output's value. A frugal run lets go of its buffers, so that they may be handed out.
@@ -171,8 +188,11 @@ func (e *Engine) forget() {
 }
 
 // program takes the program for these inputs from the cache or compiles it.
-func (e *Engine) program(ctx context.Context, in map[string]*tensor) (*program, error) {
+func (e *Engine) program(ctx context.Context, in map[string]*tensor, k task) (*program, error) {
 	shapes := shapeKey(in)
+	if k.backward {
+		shapes += " backward"
+	}
 	content := e.contentKey(in, e.contentInputs[shapes])
 	for i, c := range e.cache {
 		if c.shapes == shapes && c.content == content {
@@ -185,7 +205,7 @@ func (e *Engine) program(ctx context.Context, in map[string]*tensor) (*program, 
 	for _, name := range e.contentInputs[shapes] {
 		bound[name] = clone(in[name])
 	}
-	p, err := e.build(ctx, in, bound)
+	p, err := e.build(ctx, in, bound, k)
 	if err != nil {
 		return nil, err
 	}
@@ -204,14 +224,18 @@ func (e *Engine) program(ctx context.Context, in map[string]*tensor) (*program, 
 }
 
 // build compiles and links, binding one more input as a constant whenever a shape turns out to depend on it.
-func (e *Engine) build(ctx context.Context, in, bound map[string]*tensor) (*program, error) {
+func (e *Engine) build(ctx context.Context, in, bound map[string]*tensor, k task) (*program, error) {
 	for {
 		p, err := func() (*program, error) {
 			c, err := e.compile(ctx, in, bound)
 			if err != nil {
 				return nil, err
 			}
-			return c.link(e.outputs)
+			outputs, grads, err := c.goal(k)
+			if err != nil {
+				return nil, err
+			}
+			return c.link(outputs, grads)
 		}()
 		var need *contentError
 		if !errors.As(err, &need) {

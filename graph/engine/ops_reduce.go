@@ -18,7 +18,7 @@ func init() {
 	}
 }
 
-// reduceNode brings the reduced axes together, reduces them in one step and restores the dimensions.
+// reduceNode reduces and restores the dimensions.
 func reduceNode(c *compiler, s *step, op kernel.ReduceOp, in []*value) ([]*value, error) {
 	v := in[0]
 	if v.dt == onnxio.Bool && (op == kernel.ReduceMax || op == kernel.ReduceMin) {
@@ -50,9 +50,19 @@ func reduceNode(c *compiler, s *step, op kernel.ReduceOp, in []*value) ([]*value
 		}
 	}
 	shape := reducedShape(v.shape, axes, s.flag("keepdims", true))
+	if v, err = c.reduce(s.label, op, v, axes); err != nil {
+		return nil, err
+	}
+	v, err = c.reshape(s.label, v, shape)
+	return []*value{v}, err
+}
+
+// reduce brings the reduced axes, which are sorted, together and reduces them in one step; they are gone from the result.
+func (c *compiler) reduce(label string, op kernel.ReduceOp, v *value, axes []int) (*value, error) {
+	var err error
 	if len(axes) == 0 {
 		axes = []int{0} // a scalar reduces to itself, but not for every operation
-		if v, err = c.reshape(s.label, v, []int{1}); err != nil {
+		if v, err = c.reshape(label, v, []int{1}); err != nil {
 			return nil, err
 		}
 	}
@@ -67,18 +77,12 @@ func reduceNode(c *compiler, s *step, op kernel.ReduceOp, in []*value) ([]*value
 		for _, a := range axes {
 			perm = append(perm, int64(a))
 		}
-		if v, err = c.transpose(s.label, v, perm...); err != nil {
+		if v, err = c.transpose(label, v, perm...); err != nil {
 			return nil, err
 		}
 		axes = []int{kept, v.rank() - 1}
 	}
-	first, last := axes[0], axes[len(axes)-1]
-	v, err = c.one(s.label, &reduceOp{op: op, first: first, last: last}, v)
-	if err != nil {
-		return nil, err
-	}
-	v, err = c.reshape(s.label, v, shape)
-	return []*value{v}, err
+	return c.one(label, &reduceOp{op: op, first: axes[0], last: axes[len(axes)-1]}, v)
 }
 
 func reducedShape(shape, axes []int, keep bool) []int {

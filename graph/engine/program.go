@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 	dense "gorgonia.org/tensor"
@@ -25,7 +27,8 @@ type program struct {
 	arena   *arena
 	inputs  map[string]buffer // what the input nodes are bound to
 	outputs map[string]*value
-	m       machine // nil where nothing is left to compute
+	grads   []*value // nil: no influence
+	m       machine  // nil where nothing is left to compute
 
 	ctx context.Context // of the current run
 	err error           // the first operator's error of the current run
@@ -35,16 +38,11 @@ type program struct {
 // probability n*n / 2^33.
 const maxSalts = 16
 
-// link turns compiled calls into an expression graph and a tape for the machine. outputs names what the program returns.
-func (c *compiler) link(outputs []string) (*program, error) {
-	p := &program{x: c.x, arena: c.e.arena, inputs: map[string]buffer{}, outputs: map[string]*value{}}
+// link turns compiled calls into an expression graph and a tape for the machine. outputs and grads are what the program returns.
+func (c *compiler) link(outputs map[string]*value, grads []*value) (*program, error) {
+	p := &program{x: c.x, arena: c.e.arena, inputs: map[string]buffer{}, outputs: outputs, grads: grads}
 	live := map[*call]bool{}
-	for _, name := range outputs {
-		v := c.env[name]
-		if v == nil {
-			return nil, fmt.Errorf("output %q has no value", name)
-		}
-		p.outputs[name] = v
+	for _, v := range p.returned() {
 		mark(v, live)
 	}
 	for salt := range uint64(maxSalts) {
@@ -62,6 +60,17 @@ func (c *compiler) link(outputs []string) (*program, error) {
 		return p, err
 	}
 	return nil, errors.New("internal error: nodes of the program have equal hashes")
+}
+
+// returned lists the values that the program returns.
+func (p *program) returned() []*value {
+	out := slices.Collect(maps.Values(p.outputs))
+	for _, v := range p.grads {
+		if v != nil {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // mark collects the calls that a value needs. The walk is iterative: graphs can be deeper than a stack should be.
@@ -97,7 +106,7 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 			read[v] = true
 		}
 	}
-	for _, v := range p.outputs {
+	for _, v := range p.returned() {
 		read[v] = true
 	}
 	id := salt
@@ -136,7 +145,7 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 			}
 		}
 	}
-	for _, v := range p.outputs {
+	for _, v := range p.returned() {
 		if v.known == nil && v.slot != nil {
 			v.slot.consumers++
 		}
@@ -245,42 +254,39 @@ func newMachine(g *gorgonia.ExprGraph) (m machine, err error) {
 	return t, nil
 }
 
-// run computes the outputs. The tensors returned are valid until the next run.
-func (p *program) run(ctx context.Context, in map[string]*tensor) (map[string]*tensor, error) {
+// run computes what the program returns.
+func (p *program) run(ctx context.Context, in map[string]*tensor) error {
 	for name, b := range p.inputs {
 		t := in[name]
 		one := []int{1}
 		b.move(p.x.threads, kernel.NewWalk([]int{t.size()}, one, one), 0, t.buf, 0)
 	}
-	if p.m != nil {
-		p.ctx, p.err = ctx, nil
-		p.arena.begin()
-		p.m.Reset()
-		if err := p.m.RunAll(); err != nil {
-			if p.err != nil {
-				return nil, p.err
-			}
-			return nil, err
-		}
+	if p.m == nil {
+		return nil
 	}
-	out := map[string]*tensor{}
-	for name, v := range p.outputs {
-		switch {
-		case v.known != nil:
-			out[name] = v.known
-		case v.slot != nil:
-			out[name] = v.slot.t
-		case v.input:
-			out[name] = in[v.name]
-		default:
-			t, err := v.content()
-			if err != nil {
-				return nil, err
-			}
-			out[name] = t
+	p.ctx, p.err = ctx, nil
+	p.arena.begin()
+	p.m.Reset()
+	if err := p.m.RunAll(); err != nil {
+		if p.err != nil {
+			return p.err
 		}
+		return err
 	}
-	return out, nil
+	return nil
+}
+
+// result is what a run has computed for a value that the program returns, valid until the next run.
+func (v *value) result(in map[string]*tensor) (*tensor, error) {
+	switch {
+	case v.known != nil:
+		return v.known, nil
+	case v.slot != nil:
+		return v.slot.t, nil
+	case v.input:
+		return in[v.name], nil
+	}
+	return v.content()
 }
 
 func (p *program) close() {

@@ -1,0 +1,178 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
+)
+
+// Gradients are symbolic: differentiating a program adds calls to it, which become nodes of the same gorgonia graph and run on the
+// same tape. gorgonia's own traversal is not used: it adds up gradients with a stock operator, which allocates its result in every
+// step and may overwrite an operand's buffer that the arena has given to somebody else.
+
+// differentiable is an operator with a gradient.
+type differentiable interface {
+	// gradient adds the calls that compute the gradients by k's operands. dy are those by its outputs, each of the output's type
+	// and shape, nil where the output has no influence on the loss; at least one is not nil. The result has an entry per operand,
+	// of the operand's type and shape; nil says that the operand has no influence. Entries that b.wants does not ask for are not
+	// looked at. k.in and k.out may be operands of the new calls: what they read is kept for them.
+	gradient(b *backward, k *call, dy []*value) ([]*value, error)
+}
+
+// constantOp is an operator whose outputs do not change with small changes of the operands: its gradients are zero.
+type constantOp interface{ constant() }
+
+// backward adds the gradient of one value to a program. The compiler's methods add the calls.
+type backward struct {
+	*compiler
+	label  string // of the call that is being differentiated
+	active map[*value]bool
+	grads  map[*value][]*value // contributions so far
+}
+
+// differentiate adds the gradients of a value with one element by others, none of which is computed from another. The gradient of
+// a value without influence on the loss is nil.
+func (c *compiler) differentiate(loss *value, by []*value) ([]*value, error) {
+	if loss.size() != 1 || !isFloat(loss.dt) {
+		return nil, fmt.Errorf("the loss is %v, not one floating number", loss.spec)
+	}
+	b := &backward{compiler: c, active: map[*value]bool{}, grads: map[*value][]*value{}}
+	for _, v := range by {
+		b.active[v] = true
+	}
+	live := map[*call]bool{}
+	mark(loss, live)
+	calls := slices.DeleteFunc(slices.Clone(c.calls), func(k *call) bool { return !live[k] || k.out[0].known != nil })
+	for _, k := range calls {
+		for _, v := range k.in {
+			if v == nil || !b.active[v] {
+				continue
+			}
+			for _, o := range k.out {
+				b.active[o] = isFloat(o.dt)
+			}
+		}
+	}
+	one, err := c.number(loss.dt, 1)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := c.reshape("gradient", one, loss.shape)
+	if err != nil {
+		return nil, err
+	}
+	b.grads[loss] = []*value{seed}
+	for _, k := range slices.Backward(calls) {
+		if err := b.step(k); err != nil {
+			return nil, atNode(k.label, err)
+		}
+	}
+	out := make([]*value, len(by))
+	for i, v := range by {
+		b.label = "gradient"
+		if out[i], err = b.total(v); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+var errNoGradient = errors.New("has no gradient: a value that is trained goes through it")
+
+// step differentiates one call whose outputs' gradients are complete.
+func (b *backward) step(k *call) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("internal error: %v", r)
+		}
+	}()
+	b.label = k.label
+	dy := make([]*value, len(k.out))
+	any := false
+	for i, v := range k.out {
+		if !b.active[v] {
+			continue
+		}
+		if dy[i], err = b.total(v); err != nil {
+			return err
+		}
+		any = any || dy[i] != nil
+	}
+	if !any || !slices.ContainsFunc(k.in, b.wants) {
+		return nil
+	}
+	if _, ok := k.op.(constantOp); ok {
+		return nil
+	}
+	op, ok := k.op.(differentiable)
+	if !ok {
+		return errNoGradient
+	}
+	dx, err := op.gradient(b, k, dy)
+	if err != nil {
+		return err
+	}
+	for i, d := range dx {
+		if d == nil || !b.wants(k.in[i]) {
+			continue
+		}
+		if v := k.in[i]; d.dt != v.dt || !slices.Equal(d.shape, v.shape) {
+			return fmt.Errorf("internal error: operand %d is %v, its gradient %v", i, v.spec, d.spec)
+		}
+		b.grads[k.in[i]] = append(b.grads[k.in[i]], d)
+	}
+	return nil
+}
+
+// wants reports whether the gradient by v is needed.
+func (b *backward) wants(v *value) bool { return v != nil && b.active[v] }
+
+// total is the sum of v's contributions.
+func (b *backward) total(v *value) (*value, error) {
+	parts := b.grads[v]
+	delete(b.grads, v)
+	switch len(parts) {
+	case 0:
+		return nil, nil
+	case 1:
+		return parts[0], nil
+	}
+	sum := parts[0]
+	for _, p := range parts[1:] {
+		var err error
+		if sum, err = b.call(&binaryOp{op: kernel.Add}, sum, p); err != nil {
+			return nil, err
+		}
+	}
+	return sum, nil
+}
+
+// call adds a call with one output, named after the call that is being differentiated.
+func (b *backward) call(op operator, in ...*value) (*value, error) {
+	return b.one("gradient of "+b.label, op, in...)
+}
+
+// view is v in another shape.
+func (b *backward) view(v *value, shape []int) (*value, error) {
+	return b.reshape("gradient of "+b.label, v, shape)
+}
+
+// sumTo is the gradient by an operand of that shape which was broadcast to v's: the sum over all copies.
+func (b *backward) sumTo(v *value, shape []int) (*value, error) {
+	lead := v.rank() - len(shape)
+	var axes []int
+	for i, d := range v.shape {
+		if i < lead || shape[i-lead] == 1 && d != 1 {
+			axes = append(axes, i)
+		}
+	}
+	if len(axes) > 0 {
+		var err error
+		if v, err = b.reduce("gradient of "+b.label, kernel.ReduceSum, v, axes); err != nil {
+			return nil, err
+		}
+	}
+	return b.view(v, shape)
+}
