@@ -6,7 +6,7 @@
 // the program. No stock gorgonia operator is used: several are silently wrong (see docs/architecture.md).
 //
 // Invariants: tensors are contiguous and row-major; an operator never writes its operands (weights may be a read-only mapped
-// file); buffers return to the arena when the last consumer has read them; results do not depend on the number of threads.
+// file), except where the last reader may; where every value lives is planned when a program is linked; results do not depend on the number of threads.
 //
 // Weights stay where they are, in the form they are in: matrix products and lookups widen a float16 weight, or any weight of a run
 // in float64, as they read it; another operator gets a widened copy for as long as it runs. No run holds a widened model.

@@ -41,7 +41,8 @@ type Engine struct {
 	outputs []string
 
 	mu     sync.Mutex
-	arena  *arena
+	memory ledger
+	block  block
 	consts map[*onnxio.Tensor]*tensor
 	params map[string]*onnxio.Tensor // of a Trainer: the constants that change between runs, by name
 	cache  []*cached                 // most recently used first
@@ -69,7 +70,7 @@ func New(g *graph.Graph, o Options) (*Engine, error) {
 	if e.threads <= 0 {
 		e.threads = runtime.GOMAXPROCS(0)
 	}
-	e.arena = &arena{shadow: o.Float64, limit: o.MaxMemory}
+	e.memory.limit = o.MaxMemory
 	if err := checkSupported(g, e.steps); err != nil {
 		return nil, err
 	}
@@ -118,15 +119,7 @@ func (e *Engine) run(ctx context.Context, in map[string]*onnxio.Tensor, k task) 
 	if e.opts.Frugal {
 		defer e.forget()
 	}
-	used := len(e.arena.all) > 0
-	err = p.run(ctx, tensors)
-	if over := (*MemoryError)(nil); used && errors.As(err, &over) {
-		// Buffers of earlier runs may be larger than this one needs: what fits must not depend on what ran before.
-		e.arena.begin()
-		e.arena.trim()
-		err = p.run(ctx, tensors)
-	}
-	if err != nil {
+	if err := p.run(ctx, tensors); err != nil {
 		return nil, nil, err
 	}
 	out = make(map[string]*onnxio.Tensor, len(p.outputs))
@@ -135,7 +128,7 @@ func (e *Engine) run(ctx context.Context, in map[string]*onnxio.Tensor, k task) 
 		if err != nil {
 			return nil, nil, err
 		}
-		if out[name], err = e.export(name, t); err != nil {
+		if out[name], err = e.export(name, v, t); err != nil {
 			return nil, nil, fmt.Errorf("output %q: %w", name, err)
 		}
 	}
@@ -151,9 +144,9 @@ func (e *Engine) run(ctx context.Context, in map[string]*onnxio.Tensor, k task) 
 	return out, grads, nil
 }
 
-// export is an output's value. A frugal run lets go of its buffers, so that they may be handed out.
-func (e *Engine) export(name string, t *tensor) (*onnxio.Tensor, error) {
-	if e.opts.Frugal && e.arena.owns(t.buf) {
+// export is a value that a program returns. A buffer of its own is handed out.
+func (e *Engine) export(name string, v *value, t *tensor) (*onnxio.Tensor, error) {
+	if v.slot != nil && v.slot.base().own {
 		if r := wrap(name, t, e.opts.Float64); r != nil {
 			return r, nil
 		}
@@ -170,7 +163,7 @@ func (e *Engine) constant(t *onnxio.Tensor) (*tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := e.arena.hold(held); err != nil {
+	if err := e.memory.hold(held); err != nil {
 		return nil, err
 	}
 	e.consts[t] = k
@@ -183,8 +176,7 @@ func (e *Engine) forget() {
 		c.p.close()
 	}
 	e.cache = nil
-	e.arena.begin()
-	e.arena.trim()
+	e.block.drop()
 }
 
 // program takes the program for these inputs from the cache or compiles it.

@@ -24,6 +24,11 @@ type gop struct {
 	args []arg
 	out  []*slot
 	pick int // the output handed out, above 0
+	// seq is the place of the call in the program.
+	seq int
+	// scratch, by operand, is where a weight that the operator cannot read as it is stored is widened to; nil for other operands.
+	scratch []*region
+	widened []*tensor
 }
 
 // arg is one operand of a call: left out, known at compile time, or a child of the node.
@@ -123,6 +128,10 @@ func (o *gop) Do(vals ...gorgonia.Value) (v gorgonia.Value, err error) {
 	if err := o.p.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if o.seq <= o.p.at {
+		return nil, fmt.Errorf("internal error: call %d runs after call %d", o.seq, o.p.at)
+	}
+	o.p.at = o.seq
 	in := make([]*tensor, len(o.args))
 	for i, a := range o.args {
 		switch {
@@ -146,94 +155,75 @@ func (o *gop) Do(vals ...gorgonia.Value) (v gorgonia.Value, err error) {
 	return o.out[0].dense, nil
 }
 
-// run allocates the outputs, computes them, and gives back what is no longer needed.
+// run computes the outputs that somebody reads.
 func (o *gop) run(in []*tensor) error {
-	out := make([]*tensor, len(o.out))
-	scratch, err := o.widen(in)
-	if err != nil {
-		return err
-	}
-	if _, ok := o.call.op.(viewer); ok {
-		st := o.shared()
-		if st != nil {
-			st.refs += o.out[0].consumers
+	if _, ok := o.call.op.(viewer); !ok {
+		for i, t := range o.widened {
+			if t != nil {
+				in[i].buf.(*stored).widenTo(o.p.x, t.buf, 0)
+				in[i] = t
+			}
 		}
-		o.out[0].set(&tensor{o.call.out[0].spec, in[0].buf}, st)
-	} else {
+		out := make([]*tensor, len(o.out))
 		for i, s := range o.out {
-			// Output 0 is always computed: it is what the machine holds on to.
-			if s.consumers == 0 && i > 0 {
-				continue
-			}
-			spec := o.call.out[i].spec
-			// One reference of our own keeps the buffer until the operator has run.
-			st, err := o.p.arena.get(spec.dt, spec.size(), s.consumers+1)
-			if err != nil {
-				return err
-			}
-			s.set(&tensor{spec, st.buf.slice(0, spec.size())}, st)
 			out[i] = s.t
 		}
 		if err := o.call.op.forward(o.p.x, in, out); err != nil {
 			return err
 		}
-		for i, s := range o.out {
-			if out[i] != nil {
-				s.st.refs--
-			}
-		}
 	}
 	for _, a := range o.args {
-		if a.slot != nil && a.slot.st != nil {
-			a.slot.st.refs--
-		}
 		if a.forget != nil {
 			a.forget.Forget()
 		}
 	}
-	for _, st := range scratch {
-		st.refs--
-	}
 	return nil
 }
 
-// widen replaces operands that the operator cannot read as they are stored by copies in buffers of the arena.
-func (o *gop) widen(in []*tensor) (scratch []*storage, err error) {
-	reader, _ := o.call.op.(storedReader)
-	for i, t := range in {
-		if t == nil {
-			continue
+// readsStored reports whether the operator reads that operand as it is stored.
+func (o *gop) readsStored(operand int) bool {
+	r, ok := o.call.op.(storedReader)
+	return ok && r.readsStored(operand)
+}
+
+// bind gives the call's outputs and scratch their memory.
+func (o *gop) bind(b *block) error {
+	for i, s := range o.out {
+		if s.t == nil && i > 0 && s.region == nil {
+			continue // nobody reads it
 		}
-		s, ok := t.buf.(*stored)
-		if !ok || reader != nil && reader.readsStored(i) {
-			continue
-		}
-		st, err := o.p.arena.get(t.dt, s.n, 1)
+		mem, err := s.buffer(b, o.p.x.shadow)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		b := st.buf.slice(0, s.n)
-		s.widenTo(o.p.x, b, 0)
-		in[i] = &tensor{t.spec, b}
-		scratch = append(scratch, st)
+		s.t = &tensor{s.spec, mem}
+		s.dense = toDense(s.t)
 	}
-	return scratch, nil
-}
-
-// shared is the storage of the first operand.
-func (o *gop) shared() *storage {
-	if s := o.args[0].slot; s != nil {
-		return s.st
+	o.widened = make([]*tensor, len(o.scratch))
+	for i, r := range o.scratch {
+		if r == nil {
+			continue
+		}
+		mem, err := b.within(r, o.args[i].spec, o.p.x.shadow)
+		if err != nil {
+			return err
+		}
+		o.widened[i] = &tensor{o.args[i].spec, mem}
 	}
 	return nil
 }
 
-// set puts a tensor into the slot; the wrapper for the machine is made anew only if the buffer is another one.
-func (s *slot) set(t *tensor, st *storage) {
-	s.t, s.st = t, st
-	if s.dense == nil || !s.last.same(t.buf) {
-		s.dense, s.last = toDense(t), t.buf
+// buffer is the slot's memory; that of a view is its operand's, which is bound by then.
+func (s *slot) buffer(b *block, shadow bool) (buffer, error) {
+	switch {
+	case s.of != nil:
+		return s.of.t.buf, nil
+	case s.src != nil:
+		return s.src, nil
+	case s.own:
+		return newBuffer(s.spec.dt, shadow, s.spec.size())
 	}
+	return b.within(s.region.root(), s.spec, shadow)
 }
 
 func (o *gop) ReturnsPtr() bool     { return false }

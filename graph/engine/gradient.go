@@ -10,7 +10,7 @@ import (
 
 // Gradients are symbolic: differentiating a program adds calls to it, which become nodes of the same gorgonia graph and run on the
 // same tape. gorgonia's own traversal is not used: it adds up gradients with a stock operator, which allocates its result in every
-// step and may overwrite an operand's buffer that the arena has given to somebody else.
+// step and may overwrite an operand, and does not know when a value is needed for the last time.
 
 // differentiable is an operator with a gradient.
 type differentiable interface {

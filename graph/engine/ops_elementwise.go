@@ -393,3 +393,5 @@ func (o *classifyOp) forward(_ *exec, in, out []*tensor) error {
 	}
 	return nil
 }
+
+func (o *binaryOp) inPlace(int) bool { return !o.mixed }

@@ -158,3 +158,7 @@ func signs[T kernel.Number](x *exec, kind signKind, dst, src []T) {
 		}
 	})
 }
+
+func (unaryOp) inPlace(int) bool { return true }
+
+func (signOp) inPlace(int) bool { return true }

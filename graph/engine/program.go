@@ -24,13 +24,17 @@ type machine interface {
 // program is the graph compiled for one set of input shapes.
 type program struct {
 	x       *exec
-	arena   *arena
+	e       *Engine
+	ops     []*gop            // one per call, in order
+	bytes   int64             // of the block
+	bound   int               // the generation of the block that the slots lie in; 0: none
 	inputs  map[string]buffer // what the input nodes are bound to
 	outputs map[string]*value
 	grads   []*value // nil: no influence
 	m       machine  // nil where nothing is left to compute
 
 	ctx context.Context // of the current run
+	at  int             // the call that the current run has come to
 	err error           // the first operator's error of the current run
 }
 
@@ -40,7 +44,7 @@ const maxSalts = 16
 
 // link turns compiled calls into an expression graph and a tape for the machine. outputs and grads are what the program returns.
 func (c *compiler) link(outputs map[string]*value, grads []*value) (*program, error) {
-	p := &program{x: c.x, arena: c.e.arena, inputs: map[string]buffer{}, outputs: outputs, grads: grads}
+	p := &program{x: c.x, e: c.e, inputs: map[string]buffer{}, outputs: outputs, grads: grads}
 	live := map[*call]bool{}
 	for _, v := range p.returned() {
 		mark(v, live)
@@ -55,6 +59,9 @@ func (c *compiler) link(outputs map[string]*value, grads []*value) (*program, er
 		}
 		if !uniqueHashes(g) {
 			continue
+		}
+		if err := c.place(p); err != nil {
+			return nil, err
 		}
 		p.m, err = newMachine(g)
 		return p, err
@@ -90,6 +97,7 @@ func mark(v *value, live map[*call]bool) {
 func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia.ExprGraph, error) {
 	g := gorgonia.NewGraph()
 	clear(p.inputs)
+	p.ops = nil
 	for _, v := range c.env {
 		v.node, v.slot = nil, nil
 	}
@@ -115,7 +123,8 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 		if !live[k] || k.out[0].known != nil {
 			continue
 		}
-		children, args, err := c.operands(p, g, k)
+		seq := len(p.ops) + 1
+		children, args, err := c.operands(p, g, k, seq)
 		if err != nil {
 			return nil, atNode(k.label, err)
 		}
@@ -129,13 +138,19 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 		any = true
 		slots := make([]*slot, len(k.out))
 		for i, v := range k.out {
-			slots[i] = &slot{}
+			slots[i] = &slot{spec: v.spec}
 			if i > 0 && !read[v] {
-				continue // not computed either, as it will have no consumers
+				continue // not computed either: it has no memory
 			}
 			v.slot = slots[i]
-			op := &gop{id: id, p: p, call: k, args: args, out: slots, pick: i}
+			op := &gop{id: id, p: p, call: k, args: args, out: slots, pick: i, seq: seq}
 			id++
+			if i == 0 {
+				p.ops = append(p.ops, op)
+			}
+			if err := c.locate(p, op, i); err != nil {
+				return nil, atNode(k.label, err)
+			}
 			from := children
 			if i > 0 {
 				from = gorgonia.Nodes{k.out[0].node}
@@ -147,7 +162,7 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 	}
 	for _, v := range p.returned() {
 		if v.known == nil && v.slot != nil {
-			v.slot.consumers++
+			v.slot.use(forever)
 		}
 	}
 	if !any {
@@ -156,8 +171,56 @@ func (c *compiler) emit(p *program, live map[*call]bool, salt uint64) (*gorgonia
 	return g, nil
 }
 
-// operands finds or makes the nodes of a call's operands and counts the readers of each.
-func (c *compiler) operands(p *program, g *gorgonia.ExprGraph, k *call) (gorgonia.Nodes, []arg, error) {
+// locate decides where output i of a call will live: in a region, or where its operand does.
+func (c *compiler) locate(p *program, o *gop, i int) error {
+	s := o.out[i]
+	if _, ok := o.call.op.(viewer); !ok {
+		s.region = c.newRegion(s.spec, o.seq)
+		if i == 0 {
+			o.scratch = make([]*region, len(o.args))
+			for j, a := range o.args {
+				if a.stored != nil && !o.readsStored(j) {
+					o.scratch[j] = c.newRegion(a.spec, o.seq)
+				}
+			}
+		}
+		return nil
+	}
+	switch v := o.call.in[0]; {
+	case v.slot != nil:
+		s.of = v.slot
+	case v.input:
+		s.src = p.inputs[v.name]
+	default:
+		t, err := c.e.constant(v.weight)
+		if err != nil {
+			return err
+		}
+		s.src = t.buf
+	}
+	return nil
+}
+
+// place decides the layout of the program's memory. What a frugal run returns gets buffers of its own.
+func (c *compiler) place(p *program) error {
+	var own int64
+	if c.e.opts.Frugal {
+		for _, v := range p.outputs {
+			if v.known != nil || v.slot == nil {
+				continue
+			}
+			if b := v.slot.base(); b.region != nil && !b.own {
+				b.own = true
+				own += b.region.bytes
+			}
+		}
+	}
+	p.bytes = layout(p.ops)
+	return c.e.memory.room(p.bytes + own)
+}
+
+// operands finds or makes the nodes of a call's operands and notes that call number seq reads them.
+func (c *compiler) operands(p *program, g *gorgonia.ExprGraph, k *call, seq int) (gorgonia.Nodes, []arg, error) {
 	var children gorgonia.Nodes
 	args := make([]arg, len(k.in))
 	for i, v := range k.in {
@@ -173,7 +236,7 @@ func (c *compiler) operands(p *program, g *gorgonia.ExprGraph, k *call) (gorgoni
 			}
 		}
 		if v.slot != nil {
-			v.slot.consumers++
+			v.slot.use(seq)
 		}
 		args[i] = arg{spec: v.spec, slot: v.slot, child: true}
 		if v.weight != nil {
@@ -264,8 +327,16 @@ func (p *program) run(ctx context.Context, in map[string]*tensor) error {
 	if p.m == nil {
 		return nil
 	}
-	p.ctx, p.err = ctx, nil
-	p.arena.begin()
+	p.e.block.reserve(p.bytes)
+	if g := p.e.block.generation; p.bound != g || g == 0 {
+		for _, o := range p.ops {
+			if err := o.bind(&p.e.block); err != nil {
+				return err
+			}
+		}
+		p.bound = g
+	}
+	p.ctx, p.at, p.err = ctx, 0, nil
 	p.m.Reset()
 	if err := p.m.RunAll(); err != nil {
 		if p.err != nil {

@@ -84,7 +84,7 @@ func (e *Engine) train(name string, t *onnxio.Tensor) (*Param, error) {
 		return nil, err
 	}
 	k = clone(k)
-	if err := e.arena.hold(k.buf.bytes()); err != nil {
+	if err := e.memory.hold(k.buf.bytes()); err != nil {
 		return nil, err
 	}
 	own := t.Renamed(name)
