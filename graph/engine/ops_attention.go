@@ -14,16 +14,27 @@ func init() {
 	register("", "Attention", 3, 7, attentionNode)
 }
 
-// attentionOp is scaled dot-product attention. Operands: queries, keys, values and an additive bias (optional). Each of the first
-// three is [batch, heads, length, size] or [batch, length, heads*size]; the output has the queries' form. Output 1 is the
-// scores at a stage, [batch, heads, queries, keys].
+// attentionOp is scaled dot-product attention: y = softmax(scale * q kT + bias) v for every head, with memory linear in the length
+// (but for the scores, where they are read).
+//
+// Operands: queries, keys, values and an additive bias (optional). Each of the first three is [batch, heads, length, size] or
+// [batch, length, heads*size], whatever the others are; keys are not transposed. A tensor [batch, length, heads, size] is the
+// second form with a view. The bias is of a shape that broadcasts to [batch, heads, queries, keys]; -Inf hides a key, and a query that sees
+// no key gives zeros. With packed set, operand 0 holds all three and 1 and 2 are nil.
+//
+// Outputs: y; statistics of the softmax that the gradient needs, [batch, heads, queries, 2]; with scores set, the scores at
+// the stage tap, [batch, heads, queries, keys], through which there is no gradient.
 type attentionOp struct {
-	heads, kvHeads int     // needed for operands of rank 3
-	scale          float64 // 0: one over the root of the head size
-	softcap        float64
+	// heads and kvHeads are needed for operands of the second form; consecutive heads/kvHeads heads of queries share one of keys.
+	heads, kvHeads int
+	packed         packing
+	layout         headLayout // of y
+	scale          float64    // 0: one over the root of the head size
+	softcap        float64    // above 0: scores s become softcap * tanh(s / softcap), before the bias
+	scores         bool
 	tap            kernel.Stage
-	causal         bool
-	// left and right bound how far a query sees, -1: no bound.
+	causal         bool // query i sees keys up to i, counted from its sequence's offset
+	// left and right bound how far a query sees to either side of itself, -1: no bound.
 	left, right int
 	// offsets is the position of the first query among the keys, per batch entry; nil: 0.
 	offsets []int
@@ -31,7 +42,29 @@ type attentionOp struct {
 	lengths []int
 
 	p kernel.AttentionParams
+	// at is where the queries, keys and values begin in their operands: 0 if they are not packed.
+	at [3]int
 }
+
+// packing says how one operand holds queries, keys and values.
+type packing int
+
+const (
+	apart packing = iota
+	// byKind is [batch, length, (heads + 2*kvHeads)*size]: all heads of queries, then of keys, then of values.
+	byKind
+	// byHead is [batch, length, heads*3*size]: each head's query, key and value together.
+	byHead
+)
+
+// headLayout is a form of a tensor with heads.
+type headLayout int
+
+const (
+	asQueries headLayout = iota // as operand 0; headsLast if that is packed
+	headsFirst                  // [batch, heads, length, size]
+	headsLast                   // [batch, length, heads*size]
+)
 
 func (*attentionOp) heavy() {}
 
@@ -56,48 +89,88 @@ func (o *attentionOp) infer(in []*value) ([]spec, error) {
 	if !isFloat(in[0].dt) {
 		return nil, fmt.Errorf("operand of type %v", in[0].dt)
 	}
-	q, qs, err := headDims(in[0], o.heads)
-	if err != nil {
+	if err := o.place(in); err != nil {
 		return nil, err
 	}
-	k, ks, err := headDims(in[1], o.kvHeads)
-	if err != nil {
-		return nil, err
-	}
-	v, vs, err := headDims(in[2], o.kvHeads)
-	if err != nil {
-		return nil, err
-	}
-	if q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[1] == 0 || q[1]%k[1] != 0 || k[2] != v[2] || q[3] != k[3] {
-		return nil, fmt.Errorf("queries %v, keys %v and values %v do not fit", in[0].shape, in[1].shape, in[2].shape)
-	}
+	p := &o.p
 	for _, l := range [][]int{o.offsets, o.lengths} {
-		if l != nil && len(l) != q[0] {
-			return nil, fmt.Errorf("%d lengths for %d sequences", len(l), q[0])
+		if l != nil && len(l) != p.Batch {
+			return nil, fmt.Errorf("%d lengths for %d sequences", len(l), p.Batch)
 		}
 	}
-	o.p = kernel.AttentionParams{Batch: q[0], Heads: q[1], KVHeads: k[1], Queries: q[2], Keys: k[2], HeadSize: q[3], ValueSize: v[3],
-		Q: qs, K: ks, V: vs, Scale: o.scale, Softcap: o.softcap, Tap: o.tap}
+	p.Scale, p.Softcap, p.Tap = o.scale, o.softcap, o.tap
 	if o.scale == 0 {
-		o.p.Scale = 1 / math.Sqrt(float64(q[3]))
+		p.Scale = 1 / math.Sqrt(float64(p.HeadSize))
 	}
-	scores := []int{q[0], q[1], q[2], k[2]}
+	scores := []int{p.Batch, p.Heads, p.Queries, p.Keys}
 	if b := operand(in, 3); b != nil {
 		if s, err := broadcast(b.shape, scores); err != nil || !slices.Equal(s, scores) {
 			return nil, fmt.Errorf("a bias of shape %v for scores of shape %v", b.shape, scores)
 		}
-		copy(o.p.Bias[:], kernel.BroadcastStrides(b.shape, scores))
+		copy(p.Bias[:], kernel.BroadcastStrides(b.shape, scores))
 	}
 	if o.causal || o.left >= 0 || o.right >= 0 || o.lengths != nil {
-		o.p.Visible = o.visible
+		p.Visible = o.visible
 	}
-	y := []int{q[0], q[1], q[2], v[3]}
-	o.p.Y = [3]int{q[1] * q[2] * v[3], q[2] * v[3], v[3]}
-	if in[0].rank() == 3 {
-		y = []int{q[0], q[2], q[1] * v[3]}
-		o.p.Y = [3]int{q[2] * q[1] * v[3], v[3], q[1] * v[3]}
+	n := p.Queries * p.ValueSize
+	y := []int{p.Batch, p.Heads, p.Queries, p.ValueSize}
+	p.Y = [3]int{p.Heads * n, n, p.ValueSize}
+	if o.layout == headsLast || o.layout == asQueries && in[0].rank() == 3 {
+		y = []int{p.Batch, p.Queries, p.Heads * p.ValueSize}
+		p.Y = [3]int{p.Heads * n, p.ValueSize, p.Heads * p.ValueSize}
 	}
-	return []spec{in[0].with(y), in[0].with(scores)}, nil
+	out := []spec{in[0].with(y), in[0].with([]int{p.Batch, p.Heads, p.Queries, 2})}
+	if o.scores {
+		out = append(out, in[0].with(scores))
+	}
+	return out, nil
+}
+
+// place finds the sizes, and the places of queries, keys and values in the operands.
+func (o *attentionOp) place(in []*value) error {
+	if o.packed != apart {
+		return o.placePacked(in)
+	}
+	if in[1] == nil || in[2] == nil {
+		return errors.New("keys or values are missing")
+	}
+	q, qs, err := headDims(in[0], o.heads)
+	if err != nil {
+		return err
+	}
+	k, ks, err := headDims(in[1], o.kvHeads)
+	if err != nil {
+		return err
+	}
+	v, vs, err := headDims(in[2], o.kvHeads)
+	if err != nil {
+		return err
+	}
+	if q[0] != k[0] || k[0] != v[0] || k[1] != v[1] || k[1] == 0 || q[1]%k[1] != 0 || k[2] != v[2] || q[3] != k[3] {
+		return fmt.Errorf("queries %v, keys %v and values %v do not fit", in[0].shape, in[1].shape, in[2].shape)
+	}
+	o.p = kernel.AttentionParams{Batch: q[0], Heads: q[1], KVHeads: k[1], Queries: q[2], Keys: k[2], HeadSize: q[3], ValueSize: v[3],
+		Q: qs, K: ks, V: vs}
+	return nil
+}
+
+func (o *attentionOp) placePacked(in []*value) error {
+	v, n := in[0], o.heads+2*o.kvHeads
+	if operand(in, 1) != nil || operand(in, 2) != nil {
+		return errors.New("keys or values beside a packed operand")
+	}
+	if v.rank() != 3 || o.heads <= 0 || o.kvHeads <= 0 || o.heads%o.kvHeads != 0 || v.shape[2]%n != 0 || o.packed == byHead && o.heads != o.kvHeads {
+		return fmt.Errorf("%d heads and %d heads of keys packed in shape %v", o.heads, o.kvHeads, v.shape)
+	}
+	length, size := v.shape[1], v.shape[2]/n
+	s := [3]int{length * v.shape[2], size, v.shape[2]}
+	o.at = [3]int{0, o.heads * size, (o.heads + o.kvHeads) * size}
+	if o.packed == byHead {
+		s[1], o.at = 3*size, [3]int{0, size, 2 * size}
+	}
+	o.p = kernel.AttentionParams{Batch: v.shape[0], Heads: o.heads, KVHeads: o.kvHeads, Queries: length, Keys: length, HeadSize: size, ValueSize: size,
+		Q: s, K: s, V: s}
+	return nil
 }
 
 // visible is the range of keys that query i of sequence b sees.
@@ -133,30 +206,48 @@ func (o *attentionOp) forward(x *exec, in, out []*tensor) error {
 }
 
 func attend[T kernel.Float](x *exec, o *attentionOp, y []T, in, out []*tensor) error {
-	var p [4][]T
-	for i, t := range in {
-		if t == nil {
+	p, err := readAttention[T](o, in)
+	if err != nil {
+		return err
+	}
+	var stats []T
+	if out[1] != nil {
+		stats = out[1].buf.(buf[T])
+	}
+	kernel.Attention(x.threads, &o.p, y, p.q, p.k, p.v, p.bias, stats)
+	if o.scores && out[2] != nil {
+		kernel.AttentionScores(x.threads, &o.p, out[2].buf.(buf[T]), p.q, p.k, p.bias)
+	}
+	return nil
+}
+
+// attentionOperands are the operands of a call, each from its first element.
+type attentionOperands[T kernel.Float] struct{ q, k, v, bias []T }
+
+func readAttention[T kernel.Float](o *attentionOp, in []*tensor) (p attentionOperands[T], err error) {
+	for i, to := range []*[]T{&p.q, &p.k, &p.v, &p.bias} {
+		from := i
+		if i < 3 && o.packed != apart {
+			from = 0
+		}
+		if from >= len(in) || in[from] == nil {
 			continue
 		}
-		v, err := floatsOf[T](t)
-		if err != nil {
-			return err
+		if *to, err = floatsOf[T](in[from]); err != nil {
+			return p, err
 		}
-		p[i] = v
+		if i < 3 {
+			*to = (*to)[o.at[i]:]
+		}
 	}
-	var tap []T
-	if len(out) > 1 && out[1] != nil {
-		tap = out[1].buf.(buf[T])
-	}
-	kernel.Attention(x.threads, &o.p, y, p[0], p[1], p[2], p[3], tap)
-	return nil
+	return p, nil
 }
 
 // attentionNode is ai.onnx Attention: optional mask, cache of keys and values, grouped heads.
 func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	q, k, v := in[0], in[1], in[2]
 	op := &attentionOp{heads: int(s.int("q_num_heads", 0)), kvHeads: int(s.int("kv_num_heads", 0)), scale: s.float("scale", 0),
-		softcap: s.float("softcap", 0), tap: kernel.Stage(s.int("qk_matmul_output_mode", 0)), causal: s.flag("is_causal", false),
+		softcap: s.float("softcap", 0), scores: s.wants(3), tap: kernel.Stage(s.int("qk_matmul_output_mode", 0)), causal: s.flag("is_causal", false),
 		left: int(s.int("left_window_size", -1)), right: int(s.int("right_window_size", -1))}
 	if op.tap > kernel.TapWeights || op.tap < 0 {
 		return nil, fmt.Errorf("qk_matmul_output_mode %d", op.tap)
@@ -227,7 +318,7 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []*value{out[0], k, v, out[1]}, nil
+	return append([]*value{out[0], k, v}, out[2:]...), nil
 }
 
 // splitHeads brings keys and values of rank 3 into the form [batch, heads, length, size] of a cache; those of rank 4 have it.

@@ -244,12 +244,12 @@ func multiHeadAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		return nil, err
 	}
 	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
-		offsets: slices.Repeat([]int{past}, q.shape[0]), tap: kernel.TapBiased}
+		offsets: slices.Repeat([]int{past}, q.shape[0]), scores: s.wants(3), tap: kernel.TapBiased}
 	out, err := c.apply(s.label, op, q, k, v, bias)
 	if err != nil {
 		return nil, err
 	}
-	return []*value{out[0], k, v, out[1]}, nil
+	return append([]*value{out[0], k, v}, out[2:]...), nil
 }
 
 // unpack cuts queries, keys and values out of packed operands [batch, length, heads, 3 or 2, size].

@@ -2,7 +2,8 @@ package kernel
 
 import "math"
 
-// AttentionParams describes scaled dot-product attention over a batch of heads.
+// AttentionParams describes scaled dot-product attention over a batch of heads. Consecutive groups of Heads/KVHeads heads of queries
+// share a head of keys and values.
 type AttentionParams struct {
 	Batch, Heads, KVHeads int
 	// Queries, Keys and the sizes of a head of queries (and keys) and of values.
@@ -16,91 +17,192 @@ type AttentionParams struct {
 	Bias [4]int
 	// Visible returns the half-open range of keys that a query may see; nil: all.
 	Visible func(batch, query int) (lo, hi int)
-	// Tap says which stage of the scores the caller wants to see.
+	// Tap says which stage of the scores AttentionScores gives.
 	Tap Stage
 }
 
-// Stage is a point in the computation of attention weights.
-type Stage int
-
-// The stages in order: scaled products, after the soft cap, with the bias (and -Inf for keys out of sight), and the weights.
+// Scores are computed a block of queries and keys at a time: the block of scores, and what it is made of, stay in the second-level
+// cache. A block of queries is a unit of work; blocks of keys that none of its queries sees are skipped.
 const (
-	TapProducts Stage = iota
-	TapCapped
-	TapBiased
-	TapWeights
+	blockQueries = 64
+	blockKeys    = 256
 )
 
-// Attention computes y = softmax(scale * q kT + bias) v for each batch and head. A query that sees no key gives zeros. bias may be
-// nil. Consecutive groups of Heads/KVHeads query heads share a head of keys and values. tap, where not nil, receives the scores
-// at the stage p.Tap as [batch, head, query, key].
-func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, tap []T) {
-	group := max(1, p.Heads/max(1, p.KVHeads))
-	inner := 1
-	if p.Batch*p.Heads < threads {
+// Attention computes y = softmax(scale * q kT + bias) v for each batch and head, in memory linear in the number of keys (online
+// softmax: Milakov & Gimelshein 2018; Dao 2023, FlashAttention-2). A query that sees no key gives zeros. bias may be nil. stats,
+// where not nil, receives each query's highest score and the inverse of the sum of e^(score - highest) as [batch, head, query, 2];
+// -Inf and 0 for a query that sees no key. One number, the logarithm of the sum, would do but where a finite number of the size of
+// the largest float32 is added to all scores of a row: it would be lost in it.
+func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, stats []T) {
+	blocks := (p.Queries + blockQueries - 1) / blockQueries
+	units, inner := p.Batch*p.Heads*blocks, 1
+	if units < threads {
 		inner = threads
 	}
-	Parallel(threads, p.Batch*p.Heads, 1, func(lo, hi int) {
-		room := borrow[T](p.Queries * p.Keys)
+	Parallel(threads, units, 1, func(lo, hi int) {
+		room := borrow[T](min(blockQueries, p.Queries) * min(blockKeys, p.Keys))
 		defer giveBack(room)
-		for bh := lo; bh < hi; bh++ {
-			b, h := bh/p.Heads, bh%p.Heads
-			s := (*room)[:p.Queries*p.Keys]
-			qs := q[b*p.Q[0]+h*p.Q[1]:]
-			ks, vs := k[b*p.K[0]+h/group*p.K[1]:], v[b*p.V[0]+h/group*p.V[1]:]
-			Gemm(inner, false, true, p.Queries, p.Keys, p.HeadSize, T(p.Scale), qs, p.Q[2], ks, p.K[2], 0, s, p.Keys)
-			for i := range p.Queries {
-				row := s[i*p.Keys : i*p.Keys+p.Keys]
-				var seen []T
-				if tap != nil {
-					seen = tap[(bh*p.Queries+i)*p.Keys:][:p.Keys]
-				}
-				attendRow(p, row, bias, seen, b, h, i)
-			}
-			Gemm(inner, false, false, p.Queries, p.ValueSize, p.Keys, 1, s, p.Keys, vs, p.V[2], 0, y[b*p.Y[0]+h*p.Y[1]:], p.Y[2])
+		for u := lo; u < hi; u++ {
+			t := newTile(p, q, k, v, bias, u/blocks/p.Heads, u/blocks%p.Heads, u%blocks*blockQueries)
+			t.attend(inner, *room, y, stats)
 		}
 	})
 }
 
-// attendRow turns the scores of query i into weights: soft cap, bias, visible range, softmax.
-func attendRow[T Float](p *AttentionParams, row, bias, tap []T, b, h, i int) {
-	look := func(at Stage) {
-		if tap != nil && p.Tap == at {
-			copy(tap, row)
-		}
+// attendTile is a block of queries of one head and the keys that they see.
+type attendTile[T Float] struct {
+	*AttentionParams
+	b, h, i0, rows int
+	lo, hi         int // keys that at least one of the queries sees
+	q, bias        []T // from the first query on
+	k, v           []T // from the head's first key on
+}
+
+// newTile is the block of queries from i0 on of head h in sequence b.
+func newTile[T Float](p *AttentionParams, q, k, v, bias []T, b, h, i0 int) attendTile[T] {
+	kv := h / (p.Heads / p.KVHeads)
+	t := attendTile[T]{AttentionParams: p, b: b, h: h, i0: i0, rows: min(blockQueries, p.Queries-i0), lo: p.Keys,
+		q: q[b*p.Q[0]+h*p.Q[1]+i0*p.Q[2]:], k: k[b*p.K[0]+kv*p.K[1]:]}
+	if v != nil {
+		t.v = v[b*p.V[0]+kv*p.V[1]:]
 	}
-	look(TapProducts)
-	if p.Softcap > 0 {
-		for j, v := range row {
-			row[j] = T(p.Softcap * math.Tanh(float64(v)/p.Softcap))
-		}
-	}
-	look(TapCapped)
 	if bias != nil {
-		at := b*p.Bias[0] + h*p.Bias[1] + i*p.Bias[2]
-		for j := range row {
-			row[j] += bias[at]
-			at += p.Bias[3]
+		t.bias = bias[b*p.Bias[0]+h*p.Bias[1]+i0*p.Bias[2]:]
+	}
+	for r := range t.rows {
+		lo, hi := t.visible(r)
+		if lo < hi {
+			t.lo, t.hi = min(t.lo, lo), max(t.hi, hi)
 		}
 	}
-	lo, hi := 0, len(row)
-	if p.Visible != nil {
-		lo, hi = p.Visible(b, i)
-		lo = max(0, min(lo, len(row)))
-		hi = max(lo, min(hi, len(row)))
+	return t
+}
+
+// visible is the range of keys that the r-th query sees.
+func (t *attendTile[T]) visible(r int) (lo, hi int) {
+	if t.Visible == nil {
+		return 0, t.Keys
 	}
-	if tap != nil && p.Tap == TapBiased {
-		for j := range tap {
-			tap[j] = T(math.Inf(-1))
+	lo, hi = t.Visible(t.b, t.i0+r)
+	lo = max(0, min(lo, t.Keys))
+	return lo, max(lo, min(hi, t.Keys))
+}
+
+// outputs is the part of a tensor of y's form that begins with the first query.
+func (t *attendTile[T]) outputs(y []T) []T { return y[t.b*t.Y[0]+t.h*t.Y[1]+t.i0*t.Y[2]:] }
+
+// stats is the part of the statistics that begins with the first query.
+func (t *attendTile[T]) stats(s []T) []T { return s[2*((t.b*t.Heads+t.h)*t.Queries+t.i0):] }
+
+// products writes the scaled products of the queries with keys [j0, j1) as [rows, j1-j0].
+func (t *attendTile[T]) products(threads int, s []T, j0, j1 int) {
+	Gemm(threads, false, true, t.rows, j1-j0, t.HeadSize, T(t.Scale), t.q, t.Q[2], t.k[j0*t.K[2]:], t.K[2], 0, s, j1-j0)
+}
+
+// addBias adds the bias of the r-th query and keys from j0 on.
+func (t *attendTile[T]) addBias(row []T, r, j0 int) {
+	if t.bias == nil {
+		return
+	}
+	at, step := r*t.Bias[2]+j0*t.Bias[3], t.Bias[3]
+	if step == 1 {
+		for j, v := range t.bias[at : at+len(row)] {
+			row[j] += v
 		}
-		copy(tap[lo:hi], row[lo:hi])
+		return
 	}
+	for j := range row {
+		row[j] += t.bias[at]
+		at += step
+	}
+}
+
+// attend computes the block's rows of y.
+func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
+	y = t.outputs(y)
+	var top [blockQueries]T
+	var sum [blockQueries]float64
+	for r := range t.rows {
+		top[r] = T(math.Inf(-1))
+	}
+	for j0 := t.lo; j0 < t.hi; j0 += blockKeys {
+		j1 := min(j0+blockKeys, t.hi)
+		n := j1 - j0
+		t.products(threads, s, j0, j1)
+		for r := range t.rows {
+			row := s[r*n : r*n+n]
+			seen := t.score(row, r, j0)
+			high := max(top[r], rowMax(seen))
+			if hidden(seen, high) {
+				clear(row)
+				continue
+			}
+			if j0 > t.lo && high > top[r] {
+				// What has been added up so far was relative to a lower score.
+				c := math.Exp(float64(top[r]) - float64(high))
+				sum[r] *= c
+				scaleRow(y[r*t.Y[2]:][:t.ValueSize], T(c))
+			}
+			top[r] = high
+			sum[r] += expRow(seen, seen, high)
+		}
+		beta := T(1)
+		if j0 == t.lo {
+			beta = 0
+		}
+		Gemm(threads, false, false, t.rows, t.ValueSize, n, 1, s, n, t.v[j0*t.V[2]:], t.V[2], beta, y, t.Y[2])
+	}
+	for r := range t.rows {
+		row, inv := y[r*t.Y[2]:][:t.ValueSize], T(0)
+		if sum[r] == 0 {
+			clear(row)
+		} else {
+			inv = T(1 / sum[r])
+			scaleRow(row, inv)
+		}
+		if stats != nil {
+			at := t.stats(stats)[2*r:]
+			at[0], at[1] = top[r], inv
+		}
+	}
+}
+
+// score finishes a row of products of the r-th query with keys from j0 on. It returns the part that the query sees; the rest is 0.
+func (t *attendTile[T]) score(row []T, r, j0 int) []T {
+	lo, hi := t.visible(r)
+	lo = min(max(lo-j0, 0), len(row))
+	hi = min(max(hi-j0, lo), len(row))
 	clear(row[:lo])
 	clear(row[hi:])
-	if seen := row[lo:hi]; len(seen) > 0 && !math.IsInf(float64(rowMax(seen)), -1) {
-		SoftmaxRow(seen, seen)
-	} else {
-		clear(seen)
+	seen := row[lo:hi]
+	if t.Softcap > 0 {
+		capRow(seen, t.Softcap)
 	}
-	look(TapWeights)
+	t.addBias(seen, r, j0+lo)
+	return seen
+}
+
+// hidden reports whether all scores of a row with that highest number are -Inf. NaNs, which are higher than nothing, are not.
+func hidden[T Float](row []T, high T) bool {
+	if !math.IsInf(float64(high), -1) {
+		return false
+	}
+	for _, v := range row {
+		if v != v {
+			return false
+		}
+	}
+	return true
+}
+
+func capRow[T Float](row []T, limit float64) {
+	for j, v := range row {
+		row[j] = T(limit * math.Tanh(float64(v)/limit))
+	}
+}
+
+func scaleRow[T Float](row []T, by T) {
+	for i := range row {
+		row[i] *= by
+	}
 }
