@@ -61,9 +61,9 @@ const (
 type headLayout int
 
 const (
-	asQueries headLayout = iota // as operand 0; headsLast if that is packed
-	headsFirst                  // [batch, heads, length, size]
-	headsLast                   // [batch, length, heads*size]
+	asQueries  headLayout = iota // as operand 0; headsLast if that is packed
+	headsFirst                   // [batch, heads, length, size]
+	headsLast                    // [batch, length, heads*size]
 )
 
 func (*attentionOp) heavy() {}
@@ -260,24 +260,12 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("queries %v, keys %v and values %v do not fit", q.shape, k.shape, v.shape)
 		}
 	}
-	var err error
-	if k, v, err = c.splitHeads(s, k, op.kvHeads, v); err != nil {
+	pastK, pastV := operand(in, 4), operand(in, 5)
+	k, v, past, err := c.cached(s, k, v, op.kvHeads, pastK, pastV, s.wants(1) || s.wants(2))
+	if err != nil {
 		return nil, err
 	}
-	pastK, pastV := operand(in, 4), operand(in, 5)
-	past := 0
-	if pastK != nil && pastV != nil {
-		if pastK.rank() != 4 {
-			return nil, fmt.Errorf("past of shape %v", pastK.shape)
-		}
-		past = pastK.shape[2]
-		if k, err = c.one(s.label, &concatOp{axis: 2}, pastK, k); err != nil {
-			return nil, err
-		}
-		if v, err = c.one(s.label, &concatOp{axis: 2}, pastV, v); err != nil {
-			return nil, err
-		}
-	}
+	keys := k.shape[k.rank()-2]
 	batch := q.shape[0]
 	op.offsets = slices.Repeat([]int{past}, batch)
 	if n := operand(in, 6); n != nil {
@@ -302,7 +290,7 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 		if bias.rank() == 0 {
 			return nil, errors.New("a mask of rank 0")
 		}
-		if missing := k.shape[2] - bias.shape[bias.rank()-1]; missing > 0 && bias.shape[bias.rank()-1] != 1 {
+		if missing := keys - bias.shape[bias.rank()-1]; missing > 0 && bias.shape[bias.rank()-1] != 1 {
 			hi := make([]int, bias.rank())
 			hi[bias.rank()-1] = missing
 			inf, err := c.number(bias.dt, math.Inf(-1))
@@ -319,6 +307,28 @@ func attentionNode(c *compiler, s *step, in []*value) ([]*value, error) {
 		return nil, err
 	}
 	return append([]*value{out[0], k, v}, out[2:]...), nil
+}
+
+// cached puts keys and values behind those of a cache, if there is one, and into a cache's form if that or the result is wanted. It gives
+// the length of the cache as well.
+func (c *compiler) cached(s *step, k, v *value, heads int, pastK, pastV *value, wanted bool) (newK, newV *value, past int, err error) {
+	used := pastK != nil && pastV != nil
+	if used || wanted {
+		if k, v, err = c.splitHeads(s, k, heads, v); err != nil {
+			return nil, nil, 0, err
+		}
+	}
+	if !used {
+		return k, v, 0, nil
+	}
+	if pastK.rank() != 4 {
+		return nil, nil, 0, fmt.Errorf("past of shape %v", pastK.shape)
+	}
+	if k, err = c.one(s.label, &concatOp{axis: 2}, pastK, k); err != nil {
+		return nil, nil, 0, err
+	}
+	v, err = c.one(s.label, &concatOp{axis: 2}, pastV, v)
+	return k, v, pastK.shape[2], err
 }
 
 // splitHeads brings keys and values of rank 3 into the form [batch, heads, length, size] of a cache; those of rank 4 have it.

@@ -45,6 +45,16 @@ func packedAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 			return nil, err
 		}
 	}
+	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1}
+	if operand(in, 4) == nil && !s.wants(1) && sizes[0] == sizes[1] && sizes[1] == sizes[2] {
+		op.packed = byKind
+		bias, err := c.scoreBias(s, operand(in, 3), operand(in, 5), x, x.shape[1], 0)
+		if err != nil {
+			return nil, err
+		}
+		y, err := c.one(s.label, op, qkv, nil, nil, bias)
+		return []*value{y}, err
+	}
 	var part [3]*value
 	at := 0
 	for i, n := range sizes {
@@ -81,13 +91,9 @@ func packedAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		}
 		k, v = pair[0], pair[1]
 	}
-	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
-		offsets: slices.Repeat([]int{past}, x.shape[0])}
-	bias, err := c.keyMask(s, operand(in, 3), x, k, past)
+	op.offsets = slices.Repeat([]int{past}, x.shape[0])
+	bias, err := c.scoreBias(s, operand(in, 3), operand(in, 5), x, k.shape[2], past)
 	if err != nil {
-		return nil, err
-	}
-	if bias, err = c.addBias(s, bias, operand(in, 5)); err != nil {
 		return nil, err
 	}
 	y, err := c.one(s.label, op, part[0], k, v, bias)
@@ -110,24 +116,29 @@ func (c *compiler) stack(s *step, k, v *value) (*value, error) {
 	return c.one(s.label, &concatOp{axis: 0}, pair...)
 }
 
-func (c *compiler) addBias(s *step, a, b *value) (*value, error) {
-	if a == nil || b == nil {
-		if a == nil {
-			a = b
-		}
-		return a, nil
+// scoreBias is the sum of a mask and a bias of the scores, both optional.
+func (c *compiler) scoreBias(s *step, mask, bias, x *value, keys, past int) (*value, error) {
+	mask, err := c.keyMask(s, mask, x, keys, past)
+	if err != nil {
+		return nil, err
 	}
-	return c.one(s.label, &binaryOp{op: kernel.Add}, a, b)
+	if mask == nil || bias == nil {
+		if mask == nil {
+			mask = bias
+		}
+		return mask, nil
+	}
+	return c.one(s.label, &binaryOp{op: kernel.Add}, mask, bias)
 }
 
 // keyMask turns ONNX Runtime's forms of a mask into a bias for scores [batch, heads, queries, keys]: valid lengths [batch], end and
 // start positions [2*batch], per key [batch, keys], per query and key [batch, queries, keys], or a square of the longest sequence
 // [batch, 1, max, max].
-func (c *compiler) keyMask(s *step, mask, x, k *value, past int) (*value, error) {
+func (c *compiler) keyMask(s *step, mask, x *value, keys, past int) (*value, error) {
 	if mask == nil {
 		return nil, nil
 	}
-	batch, queries, keys := x.shape[0], x.shape[1], k.shape[2]
+	batch, queries := x.shape[0], x.shape[1]
 	var err error
 	switch {
 	case mask.rank() == 1 && (mask.shape[0] == batch || mask.shape[0] == 2*batch):
@@ -191,6 +202,9 @@ func multiHeadAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 	if operand(in, 8) != nil || operand(in, 9) != nil {
 		return nil, errors.New("shared cache buffers are not supported")
 	}
+	if in[0].rank() == 5 && operand(in, 6) == nil && !s.wants(1) && !s.wants(2) {
+		return packedHeads(c, s, in, heads)
+	}
 	qkv := [3]*value{in[0], operand(in, 1), operand(in, 2)}
 	if err := c.unpack(s, &qkv, heads); err != nil {
 		return nil, err
@@ -219,28 +233,12 @@ func multiHeadAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		}
 	}
 	q := qkv[0]
-	k, v, err := c.splitHeads(s, qkv[1], heads, qkv[2])
+	k, v, past, err := c.cached(s, qkv[1], qkv[2], heads, operand(in, 6), operand(in, 7), s.wants(1) || s.wants(2))
 	if err != nil {
 		return nil, err
 	}
-	past := 0
-	if pk, pv := operand(in, 6), operand(in, 7); pk != nil && pv != nil {
-		if pk.rank() != 4 {
-			return nil, fmt.Errorf("past of shape %v", pk.shape)
-		}
-		past = pk.shape[2]
-		if k, err = c.one(s.label, &concatOp{axis: 2}, pk, k); err != nil {
-			return nil, err
-		}
-		if v, err = c.one(s.label, &concatOp{axis: 2}, pv, v); err != nil {
-			return nil, err
-		}
-	}
-	bias, err := c.keyMask(s, operand(in, 4), q, k, past)
+	bias, err := c.scoreBias(s, operand(in, 4), operand(in, 5), q, k.shape[k.rank()-2], past)
 	if err != nil {
-		return nil, err
-	}
-	if bias, err = c.addBias(s, bias, operand(in, 5)); err != nil {
 		return nil, err
 	}
 	op := &attentionOp{heads: heads, kvHeads: heads, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
@@ -250,6 +248,48 @@ func multiHeadAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		return nil, err
 	}
 	return append([]*value{out[0], k, v}, out[2:]...), nil
+}
+
+// packedHeads is multiHeadAttention of one operand [batch, length, heads, 3, size], which stays as it is.
+func packedHeads(c *compiler, s *step, in []*value, heads int) ([]*value, error) {
+	x := in[0]
+	if x.shape[2] != heads || x.shape[3] != 3 || operand(in, 1) != nil || operand(in, 2) != nil {
+		return nil, fmt.Errorf("packed operand of shape %v", x.shape)
+	}
+	size := x.shape[4]
+	var err error
+	if b := operand(in, 3); b != nil {
+		if b.rank() != 1 || b.shape[0] < 3*heads*size {
+			return nil, fmt.Errorf("a bias of shape %v", b.shape)
+		}
+		// The bias is by kind, then by head.
+		if b, err = c.cut(s.label, b, 0, 0, 3*heads*size); err != nil {
+			return nil, err
+		}
+		if b, err = c.reshape(s.label, b, []int{3, heads, size}); err != nil {
+			return nil, err
+		}
+		if b, err = c.transpose(s.label, b, 1, 0, 2); err != nil {
+			return nil, err
+		}
+		if x, err = c.one(s.label, &binaryOp{op: kernel.Add}, x, b); err != nil {
+			return nil, err
+		}
+	}
+	if x, err = c.reshape(s.label, x, []int{x.shape[0], x.shape[1], 3 * heads * size}); err != nil {
+		return nil, err
+	}
+	bias, err := c.scoreBias(s, operand(in, 4), operand(in, 5), x, x.shape[1], 0)
+	if err != nil {
+		return nil, err
+	}
+	op := &attentionOp{heads: heads, kvHeads: heads, packed: byHead, scale: s.float("scale", 0), causal: s.flag("unidirectional", false), left: -1, right: -1,
+		scores: s.wants(3), tap: kernel.TapBiased}
+	out, err := c.apply(s.label, op, x, nil, nil, bias)
+	if err != nil {
+		return nil, err
+	}
+	return append([]*value{out[0], nil, nil}, out[2:]...), nil
 }
 
 // unpack cuts queries, keys and values out of packed operands [batch, length, heads, 3 or 2, size].

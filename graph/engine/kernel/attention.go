@@ -53,9 +53,10 @@ func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, stats
 type attendTile[T Float] struct {
 	*AttentionParams
 	b, h, i0, rows int
-	lo, hi         int // keys that at least one of the queries sees
-	q, bias        []T // from the first query on
-	k, v           []T // from the head's first key on
+	lo, hi         int  // keys that at least one of the queries sees
+	q, bias        []T  // from the first query on
+	k, v           []T  // from the head's first key on
+	byBias         bool // gradients are by the biased scores, not by the products
 }
 
 // newTile is the block of queries from i0 on of head h in sequence b.
@@ -86,6 +87,13 @@ func (t *attendTile[T]) visible(r int) (lo, hi int) {
 	lo, hi = t.Visible(t.b, t.i0+r)
 	lo = max(0, min(lo, t.Keys))
 	return lo, max(lo, min(hi, t.Keys))
+}
+
+// seen is the part of n keys from j0 on that the r-th query sees.
+func (t *attendTile[T]) seen(n, r, j0 int) (lo, hi int) {
+	lo, hi = t.visible(r)
+	lo = min(max(lo-j0, 0), n)
+	return lo, min(max(hi-j0, lo), n)
 }
 
 // outputs is the part of a tensor of y's form that begins with the first query.
@@ -169,9 +177,7 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 
 // score finishes a row of products of the r-th query with keys from j0 on. It returns the part that the query sees; the rest is 0.
 func (t *attendTile[T]) score(row []T, r, j0 int) []T {
-	lo, hi := t.visible(r)
-	lo = min(max(lo-j0, 0), len(row))
-	hi = min(max(hi-j0, lo), len(row))
+	lo, hi := t.seen(len(row), r, j0)
 	clear(row[:lo])
 	clear(row[hi:])
 	seen := row[lo:hi]
