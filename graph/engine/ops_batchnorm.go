@@ -59,22 +59,22 @@ func (channelStatsOp) infer(in []*value) ([]spec, error) {
 	return []spec{v.with(v.shape[1:2]), v.with(v.shape[1:2])}, nil
 }
 
-func (channelStatsOp) forward(_ *exec, in, out []*tensor) error {
+func (channelStatsOp) forward(x *exec, in, out []*tensor) error {
 	switch s := in[0].buf.(type) {
 	case buf[float32]:
-		channelStats(in[0].shape, s, out)
+		channelStats(x, in[0].shape, s, out)
 	case buf[float64]:
-		channelStats(in[0].shape, s, out)
+		channelStats(x, in[0].shape, s, out)
 	default:
 		return errType(in[0])
 	}
 	return nil
 }
 
-func channelStats[T kernel.Float](shape []int, src []T, out []*tensor) {
+func channelStats[T kernel.Float](x *exec, shape []int, src []T, out []*tensor) {
 	channels, size := shape[1], product(shape[2:])
 	mean, variance := make([]T, channels), make([]T, channels)
-	kernel.ChannelStats(mean, variance, src, channels, size)
+	kernel.ChannelStats(x.threads, mean, variance, src, channels, size)
 	for i, v := range [][]T{mean, variance} {
 		if out[i] != nil {
 			copy(out[i].buf.(buf[T]), v)
@@ -113,18 +113,19 @@ func (o *batchNormOp) forward(x *exec, in, out []*tensor) error {
 }
 
 func batchNormForward[T kernel.Float](x *exec, o *batchNormOp, y []T, in []*tensor) error {
-	var p [5][]T
-	for i := range p {
-		v, err := floatsOf[T](in[i])
-		if err != nil {
-			return err
-		}
-		p[i] = v
+	p, err := floatLists[T](in)
+	if err != nil {
+		return err
 	}
-	channels, size := 1, 1
-	if s := in[0].shape; len(s) > 1 {
-		channels, size = s[1], product(s[2:])
-	}
+	channels, size := channelDims(in[0].shape)
 	kernel.BatchNorm(x.threads, y, p[0], p[1], p[2], p[3], p[4], channels, size, o.eps)
 	return nil
+}
+
+// channelDims is the channels of a shape and the elements of one; without a second dimension there is one channel.
+func channelDims(s []int) (channels, size int) {
+	if len(s) < 2 {
+		return 1, 1
+	}
+	return s[1], product(s[2:])
 }

@@ -211,13 +211,3 @@ func (t *attendTile[T]) weightRow(row, grad []T, r, j0 int, top, inv, inner T) {
 		}
 	}
 }
-
-// dot64 is the inner product, summed in float64.
-func dot64[T Float](a, b []T) float64 {
-	var s float64
-	b = b[:len(a)]
-	for i, v := range a {
-		s += float64(v) * float64(b[i])
-	}
-	return s
-}
