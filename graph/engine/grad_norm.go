@@ -67,6 +67,8 @@ func (o *layerNormGradOp) infer(in []*value) ([]spec, error) {
 	return []spec{in[0].spec, row.as(orLike(o.affine[0], in[0])), row.as(orLike(o.affine[1], in[0]))}, nil
 }
 
+func (*layerNormGradOp) inPlace(operand int) bool { return operand == 0 || operand == 4 }
+
 func (o *layerNormGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, layerNormBackward[float32], layerNormBackward[float64])
 }
@@ -106,6 +108,8 @@ type groupNormGradOp struct {
 func (o *groupNormGradOp) infer(in []*value) ([]spec, error) {
 	return []spec{in[0].spec, in[1].spec, in[1].spec}, nil
 }
+
+func (*groupNormGradOp) inPlace(operand int) bool { return operand == 0 || operand == 4 }
 
 func (o *groupNormGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, groupNormBackward[float32], groupNormBackward[float64])
@@ -151,6 +155,8 @@ func (o *batchNormGradOp) infer(in []*value) ([]spec, error) {
 	return out, nil
 }
 
+func (*batchNormGradOp) inPlace(operand int) bool { return operand == 0 || operand == 4 }
+
 func (o *batchNormGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, batchNormBackward[float32], batchNormBackward[float64])
 }
@@ -181,6 +187,8 @@ func (o channelStatsOp) gradient(b *backward, k *call, dy []*value) ([]*value, e
 type channelStatsGradOp struct{}
 
 func (channelStatsGradOp) infer(in []*value) ([]spec, error) { return []spec{in[0].spec}, nil }
+
+func (channelStatsGradOp) inPlace(operand int) bool { return operand == 0 }
 
 func (o channelStatsGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, channelStatsBackward[float32], channelStatsBackward[float64])

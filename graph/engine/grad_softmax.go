@@ -26,6 +26,8 @@ type softmaxGradOp struct{ of softmaxOp }
 
 func (o *softmaxGradOp) infer(in []*value) ([]spec, error) { return []spec{in[0].spec}, nil }
 
+func (*softmaxGradOp) inPlace(int) bool { return true }
+
 func (o *softmaxGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, softmaxBackward[float32], softmaxBackward[float64])
 }

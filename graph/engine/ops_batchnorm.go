@@ -102,6 +102,8 @@ func (o *batchNormOp) infer(in []*value) ([]spec, error) {
 	return []spec{v.spec}, nil
 }
 
+func (*batchNormOp) inPlace(operand int) bool { return operand == 0 }
+
 func (o *batchNormOp) forward(x *exec, in, out []*tensor) error {
 	switch d := out[0].buf.(type) {
 	case buf[float32]:

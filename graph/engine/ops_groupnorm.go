@@ -49,6 +49,8 @@ func (o *groupNormOp) infer(in []*value) ([]spec, error) {
 	return []spec{v.spec, stats, stats}, nil
 }
 
+func (*groupNormOp) inPlace(operand int) bool { return operand == 0 }
+
 func (o *groupNormOp) forward(x *exec, in, out []*tensor) error {
 	switch d := out[0].buf.(type) {
 	case buf[float32]:

@@ -70,6 +70,8 @@ func (o *layerNormOp) infer(in []*value) ([]spec, error) {
 	return out, nil
 }
 
+func (*layerNormOp) inPlace(operand int) bool { return operand == 0 }
+
 func (o *layerNormOp) forward(x *exec, in, out []*tensor) error {
 	switch d := out[0].buf.(type) {
 	case buf[float32]:

@@ -63,6 +63,8 @@ type softmaxOp struct {
 
 func (o *softmaxOp) infer(in []*value) ([]spec, error) { return []spec{in[0].spec}, nil }
 
+func (*softmaxOp) inPlace(int) bool { return true }
+
 func (o *softmaxOp) forward(x *exec, in, out []*tensor) error {
 	n := product(in[0].shape[o.axis:])
 	switch d := out[0].buf.(type) {

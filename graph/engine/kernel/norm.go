@@ -33,8 +33,9 @@ func SoftmaxRow[T Float](dst, src []T) {
 }
 
 func logSoftmaxRow[T Float](dst, src []T) {
-	top := rowMax(src)
-	z := float64(top) + math.Log(expRow(dst, src, top))
+	room := borrow[T](min(len(src), lossChunk))
+	defer giveBack(room)
+	z := logSumExpRow(src, *room)
 	for i, v := range src {
 		dst[i] = T(float64(v) - z)
 	}

@@ -39,7 +39,8 @@ func GroupNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, bat
 // perChannel is where the number of channel c is in a list of n for all channels or for groups of them.
 func perChannel(c, channels, n int) int { return c * n / channels }
 
-// GroupNormGrad computes the gradients of GroupNorm; those by gain and bias where they are not nil.
+// GroupNormGrad computes the gradients of GroupNorm; those by gain and bias where they are not nil. DX may be X or
+// DY.
 func GroupNormGrad[T Float](threads int, g *NormGrads[T], batch, channels, size, groups int) {
 	per := channels / groups
 	n := per * size
@@ -110,8 +111,12 @@ type BatchNormGrads[T Float] struct {
 	DX, DGain, DBias, DMean, DVariance []T
 }
 
-// BatchNormGrad computes the gradients of BatchNorm by all its operands, the statistics being operands like the others.
+// BatchNormGrad computes the gradients of BatchNorm by all its operands, the statistics being operands like the others. DX may be X or
+// DY.
 func BatchNormGrad[T Float](threads int, g *BatchNormGrads[T], channels, size int, eps float64) {
+	if g.DGain != nil || g.DBias != nil || g.DMean != nil || g.DVariance != nil {
+		g.sums(threads, channels, size, eps)
+	}
 	Parallel(threads, len(g.X)/max(size, 1), rowGrain(size), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			c := r % channels
@@ -122,9 +127,10 @@ func BatchNormGrad[T Float](threads int, g *BatchNormGrads[T], channels, size in
 			}
 		}
 	})
-	if g.DGain == nil && g.DBias == nil && g.DMean == nil && g.DVariance == nil {
-		return
-	}
+}
+
+// sums computes the gradients by gain, bias and statistics.
+func (g *BatchNormGrads[T]) sums(threads int, channels, size int, eps float64) {
 	batch := len(g.X) / max(channels*size, 1)
 	Parallel(threads, channels, rowGrain(batch*size), func(lo, hi int) {
 		for c := lo; c < hi; c++ {

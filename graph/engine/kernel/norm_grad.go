@@ -68,7 +68,7 @@ const sumBlocks = 64
 //
 //	dx = invStd * (g - mean(g) - x' * mean(g * x'))  with g = gain * dy and x' = (x - mean) * invStd
 //
-// where RMSNorm has no mean(g). Gradients by gain and bias are summed over blocks of rows, and over the blocks in float64.
+// where RMSNorm has no mean(g). DX may be X or DY. Gradients by gain and bias are summed over blocks of rows, and over the blocks in float64.
 func LayerNormGrad[T Float](threads int, g *NormGrads[T], n int) {
 	rows := len(g.X) / n
 	grain := max((rows+sumBlocks-1)/sumBlocks, min(8, rowGrain(n)))
@@ -80,22 +80,15 @@ func LayerNormGrad[T Float](threads int, g *NormGrads[T], n int) {
 		defer giveBack(room)
 		norm, scaled := (*room)[:n], (*room)[n:]
 		for r := lo; r < hi; r++ {
-			g.row(r, n, norm, scaled)
-			dy := g.DY[r*n : r*n+n]
-			if dgain != nil {
-				addProduct(dgain, dy, norm)
-			}
-			if dbias != nil {
-				addTo(dbias, dy)
-			}
+			g.row(r, n, norm, scaled, dgain, dbias)
 		}
 	})
 	gain.finish(threads)
 	bias.finish(threads)
 }
 
-// row is the gradient by one row; it leaves the normalised row in norm.
-func (g *NormGrads[T]) row(r, n int, norm, scaled []T) {
+// row is the gradient by one row. It adds to those by gain and bias where they are not nil. norm and scaled are room for a row.
+func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	x, dy, dx := g.X[r*n:r*n+n], g.DY[r*n:r*n+n], g.DX[r*n:r*n+n]
 	inv := g.InvStd[r]
 	var mu T
@@ -104,6 +97,12 @@ func (g *NormGrads[T]) row(r, n int, norm, scaled []T) {
 	}
 	for i, v := range x {
 		norm[i] = (v - mu) * inv
+	}
+	if dgain != nil {
+		addProduct(dgain, dy, norm)
+	}
+	if dbias != nil {
+		addTo(dbias, dy)
 	}
 	scaled = scaled[:len(dy)]
 	if g.Gain == nil {
