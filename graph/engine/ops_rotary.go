@@ -77,9 +77,9 @@ func (c *compiler) rotate(s *step, x, positions, cos, sin *value, heads, dim int
 type rotaryOp struct {
 	heads, dim  int // dim 0: the whole head
 	interleaved bool
+	back        bool // by the opposite angles
 
-	x, table [4]int // batch, heads, length, head size; the table's batch and sequence strides
-	strides  [3]int
+	p kernel.RotaryParams
 }
 
 func (o *rotaryOp) infer(in []*value) ([]spec, error) {
@@ -87,66 +87,37 @@ func (o *rotaryOp) infer(in []*value) ([]spec, error) {
 	if !isFloat(x.dt) || cos.dt != x.dt || sin.dt != x.dt {
 		return nil, fmt.Errorf("operands of types %v, %v and %v", x.dt, cos.dt, sin.dt)
 	}
-	var err error
-	if o.x, o.strides, err = headDims(x, o.heads); err != nil {
+	d, strides, err := headDims(x, o.heads)
+	if err != nil {
 		return nil, err
 	}
+	o.p = kernel.RotaryParams{Batch: d[0], Heads: d[1], Length: d[2], HeadSize: d[3], Dim: o.dim, Interleaved: o.interleaved, Strides: strides}
 	if o.dim == 0 {
-		o.dim = o.x[3]
+		o.p.Dim = d[3]
 	}
-	if o.dim > o.x[3] || o.dim%2 != 0 || o.dim < 0 {
-		return nil, fmt.Errorf("rotating %d of %d elements", o.dim, o.x[3])
+	if n := o.p.Dim; n > d[3] || n%2 != 0 || n < 0 {
+		return nil, fmt.Errorf("rotating %d of %d elements", n, d[3])
 	}
-	want := []int{o.x[0], o.x[2], o.dim / 2}
+	want := []int{d[0], d[2], o.p.Dim / 2}
 	if s, err := broadcast(cos.shape, want); err != nil || !slices.Equal(s, want) || !slices.Equal(cos.shape, sin.shape) {
 		return nil, fmt.Errorf("angles of shapes %v and %v for %v", cos.shape, sin.shape, x.shape)
 	}
-	st := kernel.BroadcastStrides(cos.shape, want)
-	o.table = [4]int{st[0], st[1], st[2], 0}
+	copy(o.p.Table[:], kernel.BroadcastStrides(cos.shape, want))
 	return []spec{x.spec}, nil
 }
 
+func (*rotaryOp) inPlace(operand int) bool { return operand == 0 }
+
 func (o *rotaryOp) forward(x *exec, in, out []*tensor) error {
-	switch d := out[0].buf.(type) {
-	case buf[float32]:
-		return rotaryForward(x, o, d, in)
-	case buf[float64]:
-		return rotaryForward(x, o, d, in)
-	}
-	return errType(in[0])
+	return inFloats(x, o, in, out, rotaryForward[float32], rotaryForward[float64])
 }
 
-func rotaryForward[T kernel.Float](x *exec, o *rotaryOp, y []T, in []*tensor) error {
-	var p [3][]T
-	for i := range p {
-		v, err := floatsOf[T](in[i])
-		if err != nil {
-			return err
-		}
-		p[i] = v
+func rotaryForward[T kernel.Float](x *exec, o *rotaryOp, in, out []*tensor) error {
+	p, err := floatLists[T](in, out)
+	if err != nil {
+		return err
 	}
-	src, cos, sin := p[0], p[1], p[2]
-	half := o.dim / 2
-	first, step := half, 1 // distance within a pair, and between pairs
-	if o.interleaved {
-		first, step = 1, 2
-	}
-	kernel.Parallel(x.threads, o.x[0]*o.x[2], 64, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			b, t := r/o.x[2], r%o.x[2]
-			angle := b*o.table[0] + t*o.table[1]
-			for h := range o.x[1] {
-				at := b*o.strides[0] + h*o.strides[1] + t*o.strides[2]
-				copy(y[at+o.dim:at+o.x[3]], src[at+o.dim:at+o.x[3]])
-				for i := range half {
-					c, s := cos[angle+i*o.table[2]], sin[angle+i*o.table[2]]
-					u, v := src[at+i*step], src[at+i*step+first]
-					y[at+i*step] = c*u - s*v
-					y[at+i*step+first] = s*u + c*v
-				}
-			}
-		}
-	})
+	kernel.Rotate(x.threads, &o.p, p[3], p[0], p[1], p[2], o.back)
 	return nil
 }
 
@@ -183,30 +154,37 @@ func (o *tensorScatterOp) infer(in []*value) ([]spec, error) {
 }
 
 func (o *tensorScatterOp) forward(x *exec, in, out []*tensor) error {
-	batch := in[0].shape[0]
+	one := []int{1}
+	out[0].buf.move(x.threads, kernel.NewWalk([]int{out[0].size()}, one, one), 0, in[0].buf, 0)
+	return o.each(in[0].shape, in[1].shape[o.at], operandTensor(in, 2), func(w *kernel.Walk, cache, update int) {
+		out[0].buf.move(1, w, cache, in[1].buf, update)
+	})
+}
+
+// each calls f for each of the n positions of an update, with a walk over its elements and where they begin in cache and update.
+func (o *tensorScatterOp) each(cache []int, n int, positions *tensor, f func(w *kernel.Walk, cache, update int)) error {
+	batch := cache[0]
 	first := make([]int64, batch)
-	if len(in) > 2 && in[2] != nil {
+	if positions != nil {
 		var err error
-		if first, err = in[2].ints(); err != nil {
+		if first, err = positions.ints(); err != nil {
 			return err
 		}
 	}
+	rows, length, inner := product(cache[:o.at]), cache[o.at], product(cache[o.at+1:])
 	one := []int{1}
-	out[0].buf.move(x.threads, kernel.NewWalk([]int{out[0].size()}, one, one), 0, in[0].buf, 0)
-	rows, n, inner := product(in[0].shape[:o.at]), in[0].shape[o.at], product(in[0].shape[o.at+1:])
-	k := in[1].shape[o.at]
 	walk := kernel.NewWalk([]int{inner}, one, one)
 	for r := range rows {
 		base := first[r/(rows/batch)]
-		for i := range k {
+		for i := range n {
 			p := base + int64(i)
-			if o.circular && n > 0 {
-				p %= int64(n)
+			if o.circular && length > 0 {
+				p %= int64(length)
 			}
-			if p < 0 || p >= int64(n) {
-				return fmt.Errorf("position %d is outside a cache of %d", p, n)
+			if p < 0 || p >= int64(length) {
+				return fmt.Errorf("position %d is outside a cache of %d", p, length)
 			}
-			out[0].buf.move(1, walk, (r*n+int(p))*inner, in[1].buf, (r*k+i)*inner)
+			f(walk, (r*length+int(p))*inner, (r*n+i)*inner)
 		}
 	}
 	return nil
