@@ -133,20 +133,47 @@ func (b *backward) wants(v *value) bool { return v != nil && b.active[v] }
 func (b *backward) total(v *value) (*value, error) {
 	parts := b.grads[v]
 	delete(b.grads, v)
-	switch len(parts) {
-	case 0:
+	if len(parts) == 0 {
 		return nil, nil
-	case 1:
-		return parts[0], nil
 	}
+	parts, err := b.placeTogether(parts)
+	if err != nil {
+		return nil, err
+	}
+	// Lookups come last: they add to what is there and touch no more than they looked up.
+	lookup := func(p *value) bool {
+		_, ok := p.op().(*gatherGradOp)
+		return ok && p.from.in[2] == nil
+	}
+	slices.SortStableFunc(parts, func(p, q *value) int { return order(lookup(p)) - order(lookup(q)) })
 	sum := parts[0]
 	for _, p := range parts[1:] {
-		var err error
-		if sum, err = b.call(&binaryOp{op: kernel.Add}, sum, p); err != nil {
+		if lookup(p) {
+			op := *p.from.op.(*gatherGradOp)
+			sum, err = b.call(&op, p.from.in[0], p.from.in[1], sum)
+		} else {
+			sum, err = b.call(&binaryOp{op: kernel.Add}, sum, p)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return sum, nil
+}
+
+// op is the operator that computes v; nil for operands of the program.
+func (v *value) op() operator {
+	if v.from == nil {
+		return nil
+	}
+	return v.from.op
+}
+
+func order(last bool) int {
+	if last {
+		return 1
+	}
+	return 0
 }
 
 // call adds a call with one output, named after the call that is being differentiated.
@@ -175,4 +202,16 @@ func (b *backward) sumTo(v *value, shape []int) (*value, error) {
 		}
 	}
 	return b.view(v, shape)
+}
+
+// scaled is v times a number.
+func (b *backward) scaled(v *value, by float64) (*value, error) {
+	if by == 1 {
+		return v, nil
+	}
+	n, err := b.number(v.dt, by)
+	if err != nil {
+		return nil, err
+	}
+	return b.call(&binaryOp{op: kernel.Mul}, v, n)
 }

@@ -112,6 +112,7 @@ func chain(c *compiler, s *step, op kernel.BinaryOp, in []*value) (*value, error
 type binaryOp struct {
 	op    kernel.BinaryOp
 	mixed bool
+	bound bool // a minimum or maximum whose second operand bounds the first
 	walk  *kernel.Walk
 }
 
@@ -328,7 +329,7 @@ func clip(c *compiler, s *step, in []*value) ([]*value, error) {
 		if bounds[i] == nil {
 			continue
 		}
-		if v, err = c.one(s.label, &binaryOp{op: op}, v, bounds[i]); err != nil {
+		if v, err = c.one(s.label, &binaryOp{op: op, bound: true}, v, bounds[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -62,6 +62,8 @@ func untransposed(v *value) (*value, bool) {
 type matmulOp struct {
 	alpha          float64
 	transA, transB bool
+	// total adds all products of the stack up.
+	total bool
 
 	m, n, k    int
 	batch      []int // broadcast leading dimensions
@@ -108,11 +110,14 @@ func (o *matmulOp) infer(in []*value) ([]spec, error) {
 	o.m, o.n, o.k, o.batch = m, n, ka, batch
 	o.offA, o.offB = kernel.BroadcastStrides(la, batch), kernel.BroadcastStrides(lb, batch)
 	// A matrix that every row of a stack is multiplied with: one product of all rows.
-	if product(lb) == 1 && !o.transA && product(la) == product(batch) {
+	if product(lb) == 1 && !o.transA && product(la) == product(batch) && !o.total {
 		o.m, o.batch = o.m*product(batch), nil
 		o.offA, o.offB = nil, nil
 	}
 	shape := slices.Clone(batch)
+	if o.total {
+		shape = nil
+	}
 	if !vecA {
 		shape = append(shape, m)
 	}
@@ -154,6 +159,13 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer) {
 		ldb = o.k
 	}
 	stacks := product(o.batch)
+	if o.total {
+		for s := range stacks {
+			pa, pb := o.stack(s)
+			times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, T(min(s, 1)), y, o.n)
+		}
+		return
+	}
 	inner := x.threads
 	if stacks >= x.threads {
 		inner = 1

@@ -93,30 +93,37 @@ func (o *padOp) infer(in []*value) ([]spec, error) {
 
 func (o *padOp) forward(_ *exec, in, out []*tensor) error {
 	d, src := out[0].buf, in[0].buf
-	own := kernel.Strides(in[0].shape)
-	idx := make([]int, len(out[0].shape))
-	for i := range d.size() {
-		at, inside := 0, true
-		for k, p := range idx {
-			p -= o.lo[k]
-			if n := in[0].shape[k]; p < 0 || p >= n {
-				p, inside = o.map1(p, n), inside && o.mode != "constant"
-			}
-			at += p * own[k]
-		}
+	o.each(in[0].shape, out[0].shape, func(i, at int, inside bool) {
 		if inside {
 			d.set(i, src, at)
 		} else {
 			d.set(i, in[1].buf, 0)
 		}
+	})
+	return nil
+}
+
+// each calls f with every position of the padded tensor and the offset that it reads; not inside is the constant.
+func (o *padOp) each(shape, padded []int, f func(i, at int, inside bool)) {
+	own := kernel.Strides(shape)
+	idx := make([]int, len(padded))
+	for i := range product(padded) {
+		at, inside := 0, true
+		for k, p := range idx {
+			p -= o.lo[k]
+			if n := shape[k]; p < 0 || p >= n {
+				p, inside = o.map1(p, n), inside && o.mode != "constant"
+			}
+			at += p * own[k]
+		}
+		f(i, at, inside)
 		for k := len(idx) - 1; k >= 0; k-- {
-			if idx[k]++; idx[k] < out[0].shape[k] {
+			if idx[k]++; idx[k] < padded[k] {
 				break
 			}
 			idx[k] = 0
 		}
 	}
-	return nil
 }
 
 // map1 finds the position in [0, n) that a position outside reads.

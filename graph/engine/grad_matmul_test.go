@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"testing"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+// checkAll runs the cases of a family: central differences in float64, then float32 against float64 with several numbers of threads.
+func checkAll(t *testing.T, cases []gradientCase) {
+	t.Helper()
+	for _, k := range cases {
+		t.Run(k.name, func(t *testing.T) {
+			checkGradients(t, k)
+			checkSingle(t, k)
+		})
+	}
+}
+
+func two(a, b *onnxio.Tensor) []*onnxio.Tensor { return []*onnxio.Tensor{a, b} }
+
+func one(n *onnxio.Node) []*onnxio.Node { return []*onnxio.Node{n} }
+
+func TestGradientsOfMatMul(t *testing.T) {
+	plain := one(node("MatMul", "a,b", "y"))
+	cases := []gradientCase{
+		{name: "matrices", consts: two(random("a", 1, 7, 260), random("b", 2, 260, 300))},
+		{name: "rows of a batch", consts: two(random("a", 1, 2, 5, 256), random("b", 2, 256, 96))},
+		{name: "two batch dimensions", consts: two(random("a", 1, 2, 3, 5, 256), random("b", 2, 2, 3, 256, 8))},
+		{name: "first is shared", consts: two(random("a", 1, 5, 256), random("b", 2, 3, 256, 8))},
+		{name: "second is broadcast in part", consts: two(random("a", 1, 2, 3, 5, 256), random("b", 2, 3, 256, 8))},
+		{name: "both are broadcast in part", consts: two(random("a", 1, 2, 1, 5, 256), random("b", 2, 1, 3, 256, 8))},
+		{name: "leading ones", consts: two(random("a", 1, 1, 1, 5, 256), random("b", 2, 1, 256, 8))},
+		{name: "vector and matrix", consts: two(random("a", 1, 256), random("b", 2, 256, 12))},
+		{name: "matrix and vector", consts: two(random("a", 1, 12, 256), random("b", 2, 256))},
+		{name: "vectors", consts: two(random("a", 1, 256), random("b", 2, 256))},
+		{name: "vector and stack", consts: two(random("a", 1, 256), random("b", 2, 3, 256, 12))},
+		{name: "stack and vector", consts: two(random("a", 1, 3, 12, 256), random("b", 2, 256))},
+		{name: "frozen weight", consts: two(random("a", 1, 3, 256), random("b", 2, 256, 12)), frozen: []string{"b"}},
+	}
+	for i := range cases {
+		cases[i].nodes = plain
+	}
+	cases = append(cases,
+		gradientCase{name: "itself transposed", consts: []*onnxio.Tensor{random("a", 1, 5, 256)},
+			nodes: []*onnxio.Node{node("Transpose", "a", "t"), node("MatMul", "a,t", "y")}},
+		gradientCase{name: "weight is used twice", consts: two(random("a", 1, 5, 256), random("b", 2, 256, 256)),
+			nodes: []*onnxio.Node{node("MatMul", "a,b", "h"), node("MatMul", "h,b", "y")}},
+	)
+	checkAll(t, cases)
+}
+
+func TestGradientsOfTransposedProducts(t *testing.T) {
+	var cases []gradientCase
+	flip := func(trans bool, dims ...int64) []int64 {
+		if n := len(dims); trans {
+			dims[n-2], dims[n-1] = dims[n-1], dims[n-2]
+		}
+		return dims
+	}
+	name := func(op string, ta, tb bool) string {
+		for _, k := range []struct {
+			on   bool
+			text string
+		}{{ta, " transA"}, {tb, " transB"}} {
+			if k.on {
+				op += k.text
+			}
+		}
+		return op
+	}
+	bit := map[bool]int64{true: 1}
+	for _, ta := range []bool{false, true} {
+		for _, tb := range []bool{false, true} {
+			flags := []*onnxio.Attribute{graph.IntAttr("transA", bit[ta]), graph.IntAttr("transB", bit[tb]), graph.FloatAttr("alpha", 0.5)}
+			fused := node("FusedMatMul", "a,b", "y", flags...)
+			fused.Domain = microsoft
+			for _, k := range []struct {
+				name string
+				a, b []int64
+			}{
+				{"FusedMatMul", flip(ta, 6, 256), flip(tb, 256, 9)},
+				{"FusedMatMul stacks", flip(ta, 2, 3, 6, 256), flip(tb, 2, 3, 256, 9)},
+				{"FusedMatMul shared second", flip(ta, 3, 6, 256), flip(tb, 256, 9)},
+				{"FusedMatMul shared first", flip(ta, 6, 256), flip(tb, 3, 256, 9)},
+				{"FusedMatMul broadcast", flip(ta, 2, 3, 6, 256), flip(tb, 3, 256, 9)},
+			} {
+				cases = append(cases, gradientCase{name: name(k.name, ta, tb), nodes: one(fused),
+					consts: two(random("a", 1, k.a...), random("b", 2, k.b...))})
+			}
+			scaled := append(flags[:2:2], graph.FloatAttr("alpha", 0.5), graph.FloatAttr("beta", 2))
+			for c, dims := range map[string][]int64{"matrix": {6, 9}, "row": {9}, "column": {6, 1}, "scalar": {1}} {
+				cases = append(cases, gradientCase{name: name("Gemm with C a "+c, ta, tb), nodes: one(node("Gemm", "a,b,c", "y", scaled...)),
+					consts: append(two(random("a", 1, flip(ta, 6, 256)...), random("b", 2, flip(tb, 256, 9)...)), random("c", 3, dims...))})
+			}
+			cases = append(cases, gradientCase{name: name("Gemm without C", ta, tb), nodes: one(node("Gemm", "a,b", "y", flags...)),
+				consts: two(random("a", 1, flip(ta, 6, 256)...), random("b", 2, flip(tb, 256, 9)...))})
+		}
+	}
+	for _, a := range []string{"Relu", "Tanh", "Sigmoid", "Softplus", "Softsign", "LeakyRelu", "Elu"} {
+		n := node("FusedGemm", "a,b,c", "y", graph.StringAttr("activation", a))
+		n.Domain = microsoft
+		cases = append(cases, gradientCase{name: "FusedGemm " + a, nodes: one(n),
+			consts: append(two(random("a", 1, 6, 256), between("b", 2, -0.1, 0.1, 256, 9)), random("c", 3, 9))})
+	}
+	checkAll(t, cases)
+}
