@@ -1,0 +1,114 @@
+package kernel
+
+import "math"
+
+// AdamWParams are the settings of one AdamW step.
+type AdamWParams struct {
+	LR, Beta1, Beta2, Eps, WeightDecay float64
+	Step                               int64 // from 1 on, for the bias corrections
+	// GradScale multiplies the gradients first: clipping, loss scaling, the mean over accumulated ones. 1 for none.
+	GradScale float64
+}
+
+// adamW is the numbers of a step as they meet the elements.
+type adamW[T Float] struct {
+	scale, decay, oneMinusBeta1, beta2, oneMinusBeta2, invCorrection, eps, step T
+}
+
+// AdamW updates weights w and both moments m and v by the gradients g, in place and in one pass: Adam with decoupled weight decay
+// (Loshchilov & Hutter 2019), with the operations and their order of PyTorch's torch.optim.AdamW:
+//
+//	w *= 1 - lr * decay
+//	m += (1 - beta1) * (g - m)
+//	v  = beta2 * v + (1 - beta2) * g * g
+//	w -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps)
+//
+// The slices have one length. m and v are zero before the first step.
+func AdamW[T Float](threads int, p AdamWParams, w, g, m, v []T) {
+	k := adamW[T]{
+		scale: T(p.GradScale), decay: T(1 - p.LR*p.WeightDecay),
+		oneMinusBeta1: T(1 - p.Beta1), beta2: T(p.Beta2), oneMinusBeta2: T(1 - p.Beta2),
+		invCorrection: T(1 / math.Sqrt(1-math.Pow(p.Beta2, float64(p.Step)))), eps: T(p.Eps),
+		step: T(-p.LR / (1 - math.Pow(p.Beta1, float64(p.Step)))),
+	}
+	Parallel(threads, len(w), walkGrain, func(lo, hi int) { k.run(w[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]) })
+}
+
+func (k *adamW[T]) run(w, g, m, v []T) {
+	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	for i := range w {
+		d := g[i] * k.scale
+		a := m[i] + T(k.oneMinusBeta1*(d-m[i]))
+		b := T(v[i]*k.beta2) + T(T(d*d)*k.oneMinusBeta2)
+		m[i], v[i] = a, b
+		denom := T(T(math.Sqrt(float64(b)))*k.invCorrection) + k.eps
+		w[i] = T(w[i]*k.decay) + T(k.step*a)/denom
+	}
+}
+
+// SGDParams are the settings of one SGD step.
+type SGDParams struct {
+	LR, Momentum, WeightDecay float64
+	Nesterov                  bool
+	First                     bool // the momentum buffer is set to the gradient, whatever it holds
+	GradScale                 float64
+}
+
+// sgd is the numbers of a step as they meet the elements.
+type sgd[T Float] struct {
+	scale, decay, momentum, step T
+	nesterov, first              bool
+}
+
+// SGD updates weights w by the gradients g, in place and in one pass, as PyTorch's torch.optim.SGD does without dampening:
+//
+//	g += decay * w
+//	m  = momentum * m + g              (g in the first step)
+//	w -= lr * m, with Nesterov lr * (g + momentum * m)
+//
+// m is the momentum buffer; it is not looked at where Momentum is 0. GradScale is that of AdamWParams.
+func SGD[T Float](threads int, p SGDParams, w, g, m []T) {
+	k := sgd[T]{T(p.GradScale), T(p.WeightDecay), T(p.Momentum), T(-p.LR), p.Nesterov, p.First}
+	Parallel(threads, len(w), walkGrain, func(lo, hi int) {
+		if p.Momentum == 0 {
+			k.plain(w[lo:hi], g[lo:hi])
+		} else {
+			k.run(w[lo:hi], g[lo:hi], m[lo:hi])
+		}
+	})
+}
+
+func (k *sgd[T]) plain(w, g []T) {
+	g = g[:len(w)]
+	for i := range w {
+		w[i] += T(k.step * (T(g[i]*k.scale) + T(k.decay*w[i])))
+	}
+}
+
+func (k *sgd[T]) run(w, g, m []T) {
+	g, m = g[:len(w)], m[:len(w)]
+	for i := range w {
+		d := T(g[i]*k.scale) + T(k.decay*w[i])
+		a := d
+		if !k.first {
+			a = T(m[i]*k.momentum) + d
+		}
+		m[i] = a
+		if k.nesterov {
+			a = d + T(k.momentum*a)
+		}
+		w[i] += T(k.step * a)
+	}
+}
+
+// SumSquares is the sum of the squares of x in float64, in an order that depends on the length alone: the square of the norm of a
+// gradient.
+func SumSquares[T Float](threads int, x []T) float64 {
+	parts := make([]float64, (len(x)+walkGrain-1)/walkGrain)
+	Parallel(threads, len(x), walkGrain, func(lo, hi int) { parts[lo/walkGrain] = vecSumSq(x[lo:hi]) })
+	var s float64
+	for _, v := range parts {
+		s += v
+	}
+	return s
+}
