@@ -33,11 +33,6 @@ func TestGradientsOfNorms(t *testing.T) {
 	skip, image := random("s", 4, 3, 5, 256), random("x", 1, 2, 12, 16, 16)
 	list := func(c ...*onnxio.Tensor) []*onnxio.Tensor { return c }
 	one := func(n *onnxio.Node) []*onnxio.Node { return []*onnxio.Node{n} }
-	ours := func(op, in, out string, attrs ...*onnxio.Attribute) []*onnxio.Node {
-		n := node(op, in, out, attrs...)
-		n.Domain = microsoft
-		return []*onnxio.Node{n}
-	}
 	for _, k := range []gradientCase{
 		{name: "layer", consts: list(x, gain, bias), nodes: one(node("LayerNormalization", "x,g,b", "y"))},
 		{name: "layer without bias", consts: list(x, gain), nodes: one(node("LayerNormalization", "x,g", "y", graph.FloatAttr("epsilon", 0.1)))},
@@ -52,10 +47,10 @@ func TestGradientsOfNorms(t *testing.T) {
 		{name: "statistics of a layer", consts: list(x, gain), outputs: []string{"m", "i"}, nodes: one(node("LayerNormalization", "x,g", "y,m,i"))},
 		{name: "RMS", opset: 23, consts: list(x, gain), nodes: one(node("RMSNormalization", "x,g", "y"))},
 		{name: "simplified", consts: list(x, gain), nodes: one(node("SimplifiedLayerNormalization", "x,g", "y"))},
-		{name: "skip", consts: list(x, skip, gain, bias, random("c", 5, 256)), outputs: []string{"y", "sum"}, nodes: ours("SkipLayerNormalization", "x,s,g,b,c", "y,,,sum")},
-		{name: "skip without biases", consts: list(x, skip, gain), nodes: ours("SkipLayerNormalization", "x,s,g", "y")},
+		{name: "skip", consts: list(x, skip, gain, bias, random("c", 5, 256)), outputs: []string{"y", "sum"}, nodes: one(ours("SkipLayerNormalization", "x,s,g,b,c", "y,,,sum"))},
+		{name: "skip without biases", consts: list(x, skip, gain), nodes: one(ours("SkipLayerNormalization", "x,s,g", "y"))},
 		{name: "simplified skip", consts: list(x, skip, gain, random("c", 5, 256)), outputs: []string{"y", "sum"},
-			nodes: ours("SkipSimplifiedLayerNormalization", "x,s,g,c", "y,,,sum")},
+			nodes: one(ours("SkipSimplifiedLayerNormalization", "x,s,g,c", "y,,,sum"))},
 		{name: "groups", opset: 21, consts: list(image, random("g", 2, 12), random("b", 3, 12)), nodes: one(node("GroupNormalization", "x,g,b", "y", graph.IntAttr("num_groups", 3)))},
 		{name: "groups with a gain each", opset: 18, consts: list(image, random("g", 2, 3), random("b", 3, 3)),
 			nodes: one(node("GroupNormalization", "x,g,b", "y", graph.IntAttr("num_groups", 3)))},

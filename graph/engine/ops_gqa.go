@@ -106,6 +106,12 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 			return nil, err
 		}
 	}
+	bias := operand(in, 10)
+	empty := func(past *value) bool { return past == nil || past.size() == 0 }
+	if empty(operand(in, 3)) && empty(operand(in, 4)) && int(total[0]) == k.shape[1] && !s.wants(1) && !s.wants(2) {
+		y, err := c.one(s.label, op, q, k, v, bias)
+		return []*value{y}, err
+	}
 	if k, v, err = c.splitHeads(s, k, kv, v); err != nil {
 		return nil, err
 	}
@@ -116,7 +122,6 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 	if v, err = c.appendCache(s, operand(in, 4), v, where, int(total[0])); err != nil {
 		return nil, err
 	}
-	bias := operand(in, 10)
 	if bias != nil && bias.rank() == 4 && bias.shape[3] < k.shape[2] {
 		// Keys past the total are out of sight; their bias is never read.
 		zero, err := c.number(bias.dt, 0)

@@ -1,0 +1,71 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// BenchmarkAttention is forward and backward of 8 sequences of 128 tokens with 4 heads of 64, causal.
+func BenchmarkAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	p := &AttentionParams{Batch: 8, Heads: 4, KVHeads: 4, Queries: 128, Keys: 128, HeadSize: 64, ValueSize: 64, Scale: 0.125}
+	n := p.Heads * p.HeadSize
+	s := [3]int{128 * 3 * n, p.HeadSize, 3 * n}
+	p.Q, p.K, p.V, p.Y = s, s, s, [3]int{128 * n, p.HeadSize, n}
+	p.Visible = func(_, i int) (int, int) { return 0, i + 1 }
+	qkv := randoms[float32](r, 8*128*3*n)
+	g := &AttentionGrads[float32]{Q: qkv, K: qkv[n:], V: qkv[2*n:], Y: make([]float32, 8*128*n), Stats: make([]float32, 8*4*128*2), DY: randoms[float32](r, 8*128*n), DQ: make([]float32, len(qkv))}
+	g.DK, g.DV = g.DQ[n:], g.DQ[2*n:]
+	Attention(1, p, g.Y, g.Q, g.K, g.V, nil, g.Stats)
+	b.Run("forward", func(b *testing.B) {
+		for b.Loop() {
+			Attention(1, p, g.Y, g.Q, g.K, g.V, nil, g.Stats)
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		for b.Loop() {
+			AttentionGrad(1, p, g)
+		}
+	})
+}
+
+// BenchmarkLayerNorm is forward and backward of 1024 rows of 512.
+func BenchmarkLayerNorm(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const rows, n = 1024, 512
+	g := &NormGrads[float32]{X: randoms[float32](r, rows*n), Gain: randoms[float32](r, n), Mean: make([]float32, rows), InvStd: make([]float32, rows),
+		DY: randoms[float32](r, rows*n), DX: make([]float32, rows*n), DGain: make([]float32, n), DBias: make([]float32, n)}
+	LayerNorm(1, g.DX, g.X, g.Gain, g.Gain, g.Mean, g.InvStd, n, 1e-5)
+	b.Run("forward", func(b *testing.B) {
+		b.SetBytes(2 * 4 * rows * n)
+		for b.Loop() {
+			LayerNorm(1, g.DX, g.X, g.Gain, g.Gain, g.Mean, g.InvStd, n, 1e-5)
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		b.SetBytes(3 * 4 * rows * n)
+		for b.Loop() {
+			LayerNormGrad(1, g, n)
+		}
+	})
+}
+
+// BenchmarkCrossEntropy is forward and backward of 64 rows of 50257 classes.
+func BenchmarkCrossEntropy(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	const rows, n = 64, 50257
+	x, dx, lse, by, label := randoms[float32](r, rows*n), make([]float32, rows*n), make([]float32, rows), randoms[float32](r, rows), make([]int64, rows)
+	LogSumExp(1, lse, x, n)
+	b.Run("forward", func(b *testing.B) {
+		b.SetBytes(4 * rows * n)
+		for b.Loop() {
+			LogSumExp(1, lse, x, n)
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		b.SetBytes(2 * 4 * rows * n)
+		for b.Loop() {
+			CrossEntropyGrad(1, dx, x, lse, by, label, n)
+		}
+	})
+}
