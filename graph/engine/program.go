@@ -60,6 +60,9 @@ func (c *compiler) link(outputs map[string]*value, grads []*value) (*program, er
 		if !uniqueHashes(g) {
 			continue
 		}
+		if err := onlyOurs(g); err != nil {
+			return nil, err
+		}
 		if err := c.place(p); err != nil {
 			return nil, err
 		}
@@ -301,6 +304,19 @@ func uniqueHashes(g *gorgonia.ExprGraph) bool {
 		seen[n.Hashcode()] = true
 	}
 	return true
+}
+
+// onlyOurs is an error if a node that computes something is not an operator of this package: stock operators own their memory, and
+// some of them are wrong.
+func onlyOurs(g *gorgonia.ExprGraph) error {
+	for _, n := range g.AllNodes() {
+		if op := n.Op(); op != nil {
+			if _, ok := op.(*gop); !ok {
+				return fmt.Errorf("internal error: the program has an operator %v of gorgonia's", op)
+			}
+		}
+	}
+	return nil
 }
 
 // newMachine compiles the graph; gorgonia reports errors there by panicking.
