@@ -1,0 +1,76 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/ligoonnx/ligoonnx/fixtures"
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/engine"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+// languageModel is a model with the cross-entropy of its logits as "loss" and its floating weights as parameters.
+func languageModel(t testing.TB, m *onnxio.Model, vocab int64) (*graph.Graph, []string) {
+	t.Helper()
+	g, err := graph.FromModel(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits := g.Outputs[0]
+	labels := g.NewInput("labels", onnxio.TensorType(onnxio.Int64))
+	labels.Type.HasShape = false
+	flat := func(v *graph.Value, dims ...int64) *graph.Value {
+		out := g.NewValue(v.Name+"_flat", nil)
+		shape := g.NewConst("flat", onnxio.FromInt64s("", []int64{int64(len(dims))}, dims))
+		g.NewNode("Reshape", "", "flat", []*graph.Value{v, shape}, []*graph.Value{out})
+		return out
+	}
+	loss := g.NewValue("loss", nil)
+	g.NewNode("SoftmaxCrossEntropyLoss", "", "loss", []*graph.Value{flat(logits, -1, vocab), flat(labels, -1)}, []*graph.Value{loss})
+	g.AddOutput(loss)
+	var params []string
+	for _, v := range g.Consts {
+		if v.Const.DType.Growable() && v.Const.NumElements() > 1 && len(v.Const.Dims) > 0 {
+			params = append(params, v.Name)
+		}
+	}
+	return g, params
+}
+
+// BenchmarkGradients is the forward and backward pass of language models on 8 x 128 tokens, the program compiled before.
+func BenchmarkGradients(b *testing.B) {
+	for _, c := range []fixtures.Config{
+		{Layers: 4, Hidden: 256, Heads: 4, Vocab: 65, Positions: 128},
+		{Layers: 6, Hidden: 512, Heads: 8, Vocab: 65, Positions: 128},
+	} {
+		for name, build := range map[string]func(fixtures.Config) *onnxio.Model{"gpt2": fixtures.GPT2, "bert": fixtures.BERT} {
+			m := build(c)
+			in := fixtures.Inputs(m, 1, map[string]int{"batch": 8, "sequence": 128})
+			g, params := languageModel(b, m, int64(c.Vocab))
+			labels := make([]int64, 8*128)
+			for i := range labels {
+				labels[i] = int64(i % c.Vocab)
+			}
+			in["labels"] = onnxio.FromInt64s("", []int64{8, 128}, labels)
+			for threads := 1; threads <= 2; threads++ {
+				b.Run(fmt.Sprintf("%s-%dx%d/threads%d", name, c.Layers, c.Hidden, threads), func(b *testing.B) {
+					tr, err := engine.NewTrainer(g, "loss", params, engine.Options{Threads: threads})
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := tr.Gradients(context.Background(), in); err != nil {
+						b.Fatal(err)
+					}
+					b.ReportAllocs()
+					for b.Loop() {
+						if _, err := tr.Gradients(context.Background(), in); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
