@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 
+	"github.com/ligoonnx/ligoonnx/graph/inputs"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 	"github.com/ligoonnx/ligoonnx/onnxio/dataset"
 )
@@ -58,16 +59,16 @@ func (in *input) fill(sc scenario, r *rand.Rand) (*onnxio.Tensor, error) {
 		n *= d
 	}
 	name, dt := in.v.Name, in.v.Type.Elem
-	switch in.kind {
-	case floats:
+	switch in.Kind {
+	case inputs.Floats:
 		return normal(name, dt, dims, n, r)
-	case index:
+	case inputs.Index:
 		v := make([]int64, n)
-		token := r.Int64N(in.rows)
+		token := r.Int64N(in.Rows)
 		for i := range v {
 			v[i] = token
 			if !sc.repeat {
-				v[i] = r.Int64N(in.rows)
+				v[i] = r.Int64N(in.Rows)
 			}
 		}
 		return integers(name, dt, dims, v)

@@ -9,11 +9,12 @@ import (
 
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/graph/engine"
+	"github.com/ligoonnx/ligoonnx/graph/inputs"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 	"github.com/ligoonnx/ligoonnx/onnxio/dataset"
 )
 
-// Inputs are made from the signature alone: what a number means is read from what the graph does with it (trace.go), and how the
+// Inputs are made from the signature alone: what a number means is read from what the graph does with it (graph/inputs), and how the
 // named sizes depend on each other (a mask of length past + sequence, say) is found by trying until the model runs.
 
 // Runner runs a model; *engine.Engine is one.
@@ -82,7 +83,7 @@ type synthesizer struct {
 type input struct {
 	v     *graph.Value
 	sizes []*unknown // by axis; nil where the size is fixed
-	meaning
+	inputs.Meaning
 	scalar *unknown // the content, for integers of rank 0 or 1 that no table bounds
 }
 
@@ -96,11 +97,11 @@ func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, erro
 		if t == nil || t.Kind != "tensor" || !t.HasShape {
 			return nil, fmt.Errorf("input %q: its type is not that of a tensor with a known number of axes, so no input can be made up", v.Name)
 		}
-		in := &input{v: v, sizes: make([]*unknown, len(t.Dims)), meaning: meaningOf(v)}
-		if in.kind == unsupported {
+		in := &input{v: v, sizes: make([]*unknown, len(t.Dims)), Meaning: inputs.Of(v)}
+		if in.Kind == inputs.Unsupported {
 			return nil, fmt.Errorf("input %q: no inputs of type %v can be made up", v.Name, t.Elem)
 		}
-		if in.kind == floats && len(t.Dims) >= 3 {
+		if in.Kind == inputs.Floats && len(t.Dims) >= 3 {
 			twin(t, forms, twins)
 		}
 		for axis, d := range t.Dims {
@@ -123,7 +124,7 @@ func newSynthesizer(g *graph.Graph, run Runner, seed uint64) (*synthesizer, erro
 			u.suggest(in, axis, len(t.Dims))
 			in.sizes[axis] = u
 		}
-		if in.kind == mask && len(t.Dims) <= 1 && t.Elem != onnxio.Bool {
+		if in.Kind == inputs.Mask && len(t.Dims) <= 1 && t.Elem != onnxio.Bool {
 			in.scalar = &unknown{name: v.Name, candidates: []role{fixed(1), isTotal, isSequence, isPast, {sequence: 1, past: 1, plus: -1}}}
 			s.unknowns = append(s.unknowns, in.scalar)
 		}
@@ -158,7 +159,7 @@ func twin(t *onnxio.Type, forms map[string]*onnxio.Type, twins map[string]string
 // suggest adds what the size of an axis may be, in the order of how often it is that in exports.
 func (u *unknown) suggest(in *input, axis, rank int) {
 	var more []role
-	cache := in.kind == floats && rank >= 3
+	cache := in.Kind == inputs.Floats && rank >= 3
 	switch {
 	case strings.Contains(u.name, "+"):
 		more = []role{isTotal, {past: 1, plus: 1}, isSequence}
@@ -243,8 +244,8 @@ func (s *synthesizer) uses(f func(role) int64) bool {
 	return slices.ContainsFunc(s.unknowns, func(u *unknown) bool { return f(u.role()) != 0 })
 }
 
-func (s *synthesizer) has(k kind) bool {
-	return slices.ContainsFunc(s.inputs, func(in *input) bool { return in.kind == k })
+func (s *synthesizer) has(k inputs.Kind) bool {
+	return slices.ContainsFunc(s.inputs, func(in *input) bool { return in.Kind == k })
 }
 
 // Options of how much to make.
@@ -291,7 +292,7 @@ func (s *synthesizer) scenarios(o synthesis) []scenario {
 	batch := s.uses(func(r role) int64 { return r.batch })
 	sequence := s.uses(func(r role) int64 { return r.sequence })
 	past := s.uses(func(r role) int64 { return r.past })
-	masked, tokens := s.has(mask), s.has(index)
+	masked, tokens := s.has(inputs.Mask), s.has(inputs.Index)
 	named := func(sc scenario) scenario {
 		var parts []string
 		if batch {
@@ -343,7 +344,7 @@ func (s *synthesizer) scenarios(o synthesis) []scenario {
 func (s *synthesizer) tokens(sc scenario) int64 {
 	most := int64(0)
 	for _, in := range s.inputs {
-		if in.kind != index {
+		if in.Kind != inputs.Index {
 			continue
 		}
 		n := int64(1)

@@ -9,6 +9,7 @@ import (
 	"github.com/ligoonnx/ligoonnx/fixtures"
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/graph/engine"
+	"github.com/ligoonnx/ligoonnx/graph/inputs"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 	"github.com/ligoonnx/ligoonnx/onnxio/dataset"
 )
@@ -41,10 +42,10 @@ func ints(t *testing.T, s dataset.Set, name string) ([]int64, []int64) {
 
 func TestMeaningOfInputs(t *testing.T) {
 	s := synthesizerOf(t, fixtures.BERT(fixtures.Config{Vocab: 51}))
-	want := map[string]meaning{"input_ids": {index, 51}, "attention_mask": {mask, 0}, "token_type_ids": {index, 2}}
+	want := map[string]inputs.Meaning{"input_ids": {Kind: inputs.Index, Rows: 51}, "attention_mask": {Kind: inputs.Mask}, "token_type_ids": {Kind: inputs.Index, Rows: 2}}
 	for _, in := range s.inputs {
-		if in.meaning != want[in.v.Name] {
-			t.Errorf("%s is %+v, want %+v", in.v.Name, in.meaning, want[in.v.Name])
+		if in.Meaning != want[in.v.Name] {
+			t.Errorf("%s is %+v, want %+v", in.v.Name, in.Meaning, want[in.v.Name])
 		}
 	}
 }

@@ -8,15 +8,18 @@ import (
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-// convert gives a tensor the element type that a model declares, if every value is still the same afterwards. NumPy makes int64
-// and float64 unless told otherwise, so that a strict reader would refuse most of what people have; a generous one would round.
-func convert(t *onnxio.Tensor, to onnxio.DType) (*onnxio.Tensor, error) {
+// Convert gives a tensor an element type if every value is still the same afterwards; otherwise it is an error that names the element.
+// NumPy makes int64 and float64 unless told otherwise, so that a strict reader would refuse most of what people have; a generous one
+// would round.
+func Convert(t *onnxio.Tensor, to onnxio.DType) (*onnxio.Tensor, error) {
 	from := t.DType
 	switch {
 	case from == to || to == onnxio.Undefined:
 		return t, nil
 	case from.Integer() && to.Integer():
 		return convertInts(t, to)
+	case from.Integer() && to == onnxio.Bool:
+		return convertBools(t)
 	case from.Growable() && to.Growable():
 		return convertFloats(t, to)
 	}
@@ -38,6 +41,22 @@ func convertInts(t *onnxio.Tensor, to onnxio.DType) (*onnxio.Tensor, error) {
 		raw = append(raw, binary.LittleEndian.AppendUint64(nil, uint64(v))[:size]...)
 	}
 	return onnxio.FromBytes(t.Name, to, t.Dims, raw)
+}
+
+// convertBools takes 0 and 1 for truth, as masks are kept in either form.
+func convertBools(t *onnxio.Tensor) (*onnxio.Tensor, error) {
+	values, err := t.Int64s()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bool, len(values))
+	for i, v := range values {
+		if v != 0 && v != 1 {
+			return nil, fmt.Errorf("element %d of %v does not fit in the bool that the model declares: %d", i, t.DType, v)
+		}
+		out[i] = v == 1
+	}
+	return onnxio.FromBools(t.Name, t.Dims, out), nil
 }
 
 func unsigned(dt onnxio.DType) bool {

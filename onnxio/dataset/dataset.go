@@ -163,7 +163,7 @@ func (s *Set) fit(side map[string]*onnxio.Tensor, v *onnxio.ValueInfo) error {
 	if err := checkShape(t, v.Type); err != nil {
 		return fmt.Errorf("%s: %s: %w", s.Name, v.Name, err)
 	}
-	t, err := convert(t, v.Type.Elem)
+	t, err := Convert(t, v.Type.Elem)
 	if err != nil {
 		return fmt.Errorf("%s: %s: %w", s.Name, v.Name, err)
 	}

@@ -196,7 +196,7 @@ func TestConvertKeepsEveryValueOrRefuses(t *testing.T) {
 		{i64(1), onnxio.Float, false},
 		{onnxio.FromBools("", []int64{1}, []bool{true}), onnxio.Int64, false},
 	} {
-		if _, err := convert(test.x, test.to); (err == nil) != test.fits {
+		if _, err := Convert(test.x, test.to); (err == nil) != test.fits {
 			t.Errorf("%v to %v: %v", test.x.DType, test.to, err)
 		}
 	}

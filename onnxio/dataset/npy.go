@@ -78,11 +78,7 @@ func readNPY(ctx context.Context, r io.Reader, size int64) (*onnxio.Tensor, erro
 		}
 	}
 	if h.dtype == onnxio.Bool {
-		for i, b := range raw {
-			if b > 1 {
-				raw[i] = 1 // NumPy takes any byte for true; ONNX knows 1
-			}
-		}
+		truth(raw)
 	}
 	if h.fortran && len(h.shape) > 1 {
 		raw = rowMajor(raw, h)

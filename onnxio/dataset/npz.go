@@ -34,6 +34,24 @@ func ReadNPZ(ctx context.Context, path string) (map[string]*onnxio.Tensor, error
 }
 
 func readNPZ(ctx context.Context, r io.ReaderAt, size int64) (map[string]*onnxio.Tensor, error) {
+	entries, err := npzEntries(r, size)
+	if err != nil {
+		return nil, err
+	}
+	arrays := make(map[string]*onnxio.Tensor, len(entries))
+	for _, entry := range entries {
+		name := strings.TrimSuffix(entry.Name, ".npy")
+		t, err := readEntry(ctx, entry)
+		if err != nil {
+			return nil, fmt.Errorf("array %.100q: %w", name, err)
+		}
+		arrays[name] = t.Renamed(name)
+	}
+	return arrays, nil
+}
+
+// npzEntries lists the arrays of an archive; their names are unique and end in .npy.
+func npzEntries(r io.ReaderAt, size int64) ([]*zip.File, error) {
 	if size > maxFile {
 		return nil, fmt.Errorf("has %d bytes, at most %d are read", size, int64(maxFile))
 	}
@@ -44,27 +62,23 @@ func readNPZ(ctx context.Context, r io.ReaderAt, size int64) (map[string]*onnxio
 	if len(archive.File) > maxArrays {
 		return nil, fmt.Errorf("holds %d arrays, at most %d are read", len(archive.File), maxArrays)
 	}
-	arrays := make(map[string]*onnxio.Tensor, len(archive.File))
+	seen := make(map[string]bool, len(archive.File))
 	total := uint64(0)
 	for _, entry := range archive.File {
 		name, ok := strings.CutSuffix(entry.Name, ".npy")
 		switch {
 		case !ok || name == "":
 			return nil, fmt.Errorf("holds %.100q, which is not named as an .npy array", entry.Name)
-		case arrays[name] != nil:
+		case seen[name]:
 			return nil, fmt.Errorf("holds array %.100q twice", name)
 		}
+		seen[name] = true
 		// Entries may overlap, so that a small file holds many large arrays: what they add up to counts.
 		if total += min(entry.UncompressedSize64, maxFile+1); total > maxFile {
 			return nil, fmt.Errorf("holds more than %d bytes of arrays", int64(maxFile))
 		}
-		t, err := readEntry(ctx, entry)
-		if err != nil {
-			return nil, fmt.Errorf("array %.100q: %w", name, err)
-		}
-		arrays[name] = t.Renamed(name)
 	}
-	return arrays, nil
+	return archive.File, nil
 }
 
 func readEntry(ctx context.Context, entry *zip.File) (*onnxio.Tensor, error) {

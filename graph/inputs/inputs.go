@@ -1,40 +1,44 @@
-package verify
+// Package inputs reads from a graph what the numbers of its inputs mean: rows of a table, a mask, positions of a rotation, or just
+// numbers. Names say nothing; what a graph does with an input does.
+package inputs
 
 import (
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
-// kind is what the numbers of an input mean.
-type kind uint8
+// Kind is what the numbers of an input mean.
+type Kind uint8
 
+// Unsupported is the kind of what is neither number nor boolean.
 const (
-	unsupported kind = iota
-	index            // rows of a table
-	mask             // integers or booleans that are compared or calculated with: 0 and 1
-	floats
+	Unsupported Kind = iota
+	Index            // rows of a table
+	Mask             // integers or booleans that are compared or calculated with: 0 and 1
+	Floats
 )
 
-// meaning is what an input is used for.
-type meaning struct {
-	kind kind
-	rows int64 // index: how many rows the smallest table has
+// Meaning is what an input is used for.
+type Meaning struct {
+	Kind Kind
+	Rows int64 // Index: how many rows the smallest table has
 }
 
-func meaningOf(v *graph.Value) meaning {
+// Of reads the meaning of an input with a declared element type.
+func Of(v *graph.Value) Meaning {
 	dt := v.Type.Elem
 	switch {
 	case dt.Growable():
-		return meaning{kind: floats}
+		return Meaning{Kind: Floats}
 	case dt == onnxio.Bool:
-		return meaning{kind: mask}
+		return Meaning{Kind: Mask}
 	case !dt.Integer():
-		return meaning{}
+		return Meaning{}
 	}
 	if rows := tableRows(v, map[*graph.Value]bool{}); rows > 0 {
-		return meaning{index, rows}
+		return Meaning{Index, rows}
 	}
-	return meaning{kind: mask}
+	return Meaning{Kind: Mask}
 }
 
 // tableRows follows an integer value to the tables it is looked up in and returns the rows of the smallest; 0 when there is none.
