@@ -26,7 +26,7 @@ type softmaxGradOp struct{ of softmaxOp }
 
 func (o *softmaxGradOp) infer(in []*value) ([]spec, error) { return []spec{in[0].spec}, nil }
 
-func (*softmaxGradOp) inPlace(int) bool { return true }
+func (*softmaxGradOp) inPlace(operand int) bool { return operand == 1 }
 
 func (o *softmaxGradOp) forward(x *exec, in, out []*tensor) error {
 	return inFloats(x, o, in, out, softmaxBackward[float32], softmaxBackward[float64])

@@ -114,9 +114,7 @@ func (t *attendTile[T]) addBias(row []T, r, j0 int) {
 	}
 	at, step := r*t.Bias[2]+j0*t.Bias[3], t.Bias[3]
 	if step == 1 {
-		for j, v := range t.bias[at : at+len(row)] {
-			row[j] += v
-		}
+		vecAdd(row, row, t.bias[at:at+len(row)])
 		return
 	}
 	for j := range row {
@@ -140,7 +138,7 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 		for r := range t.rows {
 			row := s[r*n : r*n+n]
 			seen := t.score(row, r, j0)
-			high := max(top[r], rowMax(seen))
+			high := max(top[r], vecMax(seen))
 			if hidden(seen, high) {
 				clear(row)
 				continue
@@ -149,10 +147,11 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 				// What has been added up so far was relative to a lower score.
 				c := math.Exp(float64(top[r]) - float64(high))
 				sum[r] *= c
-				scaleRow(y[r*t.Y[2]:][:t.ValueSize], T(c))
+				part := y[r*t.Y[2]:][:t.ValueSize]
+				vecScale(part, part, T(c))
 			}
 			top[r] = high
-			sum[r] += expRow(seen, seen, high)
+			sum[r] += vecExpSum(seen, seen, high)
 		}
 		beta := T(1)
 		if j0 == t.lo {
@@ -166,7 +165,7 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 			clear(row)
 		} else {
 			inv = T(1 / sum[r])
-			scaleRow(row, inv)
+			vecScale(row, row, inv)
 		}
 		if stats != nil {
 			at := t.stats(stats)[2*r:]
@@ -204,11 +203,5 @@ func hidden[T Float](row []T, high T) bool {
 func capRow[T Float](row []T, limit float64) {
 	for j, v := range row {
 		row[j] = T(limit * math.Tanh(float64(v)/limit))
-	}
-}
-
-func scaleRow[T Float](row []T, by T) {
-	for i := range row {
-		row[i] *= by
 	}
 }

@@ -38,9 +38,11 @@ func (w *attendGrad[T]) bias(dbias []T, b, h, i0 int) {
 		t.weights(s, d, dy, g, &inner, j0, n)
 		for r := range t.rows {
 			at := b*p.Bias[0] + h*p.Bias[1] + (i0+r)*p.Bias[2] + j0*p.Bias[3]
-			for _, v := range d[r*n : r*n+n] {
-				dbias[at] += v
-				at += p.Bias[3]
+			if p.Bias[3] == 0 {
+				dbias[at] += T(vecSum(d[r*n : r*n+n]))
+			} else {
+				to := dbias[at : at+n]
+				vecAdd(to, to, d[r*n:r*n+n])
 			}
 		}
 	}

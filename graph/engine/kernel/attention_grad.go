@@ -101,9 +101,7 @@ func sumParts[T Float](threads int, p *AttentionParams, parts int, dst, part []T
 					copy(row, from)
 					continue
 				}
-				for e, v := range from {
-					row[e] += v
-				}
+				vecAdd(row, row, from)
 			}
 		}
 	})
@@ -157,7 +155,7 @@ func (t *attendTile[T]) innerProducts(dy []T, g *AttentionGrads[T]) (inner [bloc
 	y := t.outputs(g.Y)
 	for r := range t.rows {
 		at := r * t.Y[2]
-		inner[r] = T(dot64(y[at:at+t.ValueSize], dy[at:at+t.ValueSize]))
+		inner[r] = T(vecDot(y[at:at+t.ValueSize], dy[at:at+t.ValueSize]))
 	}
 	return inner
 }
@@ -199,15 +197,11 @@ func (t *attendTile[T]) weightRow(row, grad []T, r, j0 int, top, inv, inner T) {
 		}
 	}
 	t.addBias(row, r, j0+lo)
-	expRow(row, row, top)
-	for j, e := range row {
-		w := e * inv
-		row[j] = w
-		grad[j] = w * (grad[j] - inner)
-	}
+	vecExpSum(row, row, top)
+	vecScale(row, row, inv)
+	vecAddScalar(grad, grad, -inner)
+	vecMul(grad, grad, row)
 	if !t.byBias {
-		for j, s := range slope {
-			grad[j] *= s
-		}
+		vecMul(grad[:len(slope)], grad[:len(slope)], slope)
 	}
 }

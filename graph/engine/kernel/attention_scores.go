@@ -41,7 +41,7 @@ func (t *attendTile[T]) tap(row []T, r int) {
 	out := T(math.Inf(-1))
 	if t.Tap == TapWeights {
 		out = 0
-		if seen := row[lo:hi]; hidden(seen, rowMax(seen)) {
+		if seen := row[lo:hi]; hidden(seen, vecMax(seen)) {
 			clear(seen)
 		} else {
 			SoftmaxRow(seen, seen)

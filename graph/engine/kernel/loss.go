@@ -21,7 +21,7 @@ func logSumExpRow[T Float](row, room []T) float64 {
 	top, sum := T(math.Inf(-1)), 0.0
 	for at := 0; at < len(row); at += lossChunk {
 		x := row[at:min(at+lossChunk, len(row))]
-		high := max(top, rowMax(x))
+		high := max(top, vecMax(x))
 		if hidden(x, high) {
 			continue
 		}
@@ -29,7 +29,7 @@ func logSumExpRow[T Float](row, room []T) float64 {
 			sum *= math.Exp(float64(top) - float64(high))
 		}
 		top = high
-		sum += expRow(room[:len(x)], x, top)
+		sum += vecExpSum(room[:len(x)], x, top)
 	}
 	return float64(top) + math.Log(sum)
 }
@@ -47,8 +47,8 @@ func CrossEntropyGrad[T Float](threads int, dx, x, lse, by []T, label []int64, n
 			}
 			for at := 0; at < n; at += lossChunk {
 				part := d[at:min(at+lossChunk, n)]
-				expRow(part, x[r*n+at:r*n+at+len(part)], lse[r])
-				scaleRow(part, k)
+				vecExpSum(part, x[r*n+at:r*n+at+len(part)], lse[r])
+				vecScale(part, part, k)
 			}
 			d[label[r]] -= k
 		}

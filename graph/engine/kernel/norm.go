@@ -25,11 +25,8 @@ func Softmax[T Float](threads int, dst, src []T, n int, log bool) {
 
 // SoftmaxRow is Softmax of one row.
 func SoftmaxRow[T Float](dst, src []T) {
-	s := expRow(dst, src, rowMax(src))
-	inv := T(1 / s)
-	for i := range dst {
-		dst[i] *= inv
-	}
+	s := vecExpSum(dst, src, vecMax(src))
+	vecScale(dst, dst, T(1/s))
 }
 
 func logSoftmaxRow[T Float](dst, src []T) {
@@ -39,16 +36,6 @@ func logSoftmaxRow[T Float](dst, src []T) {
 	for i, v := range src {
 		dst[i] = T(float64(v) - z)
 	}
-}
-
-func rowMax[T Float](src []T) T {
-	top := T(math.Inf(-1))
-	for _, v := range src {
-		if v > top {
-			top = v
-		}
-	}
-	return top
 }
 
 // expRow writes e^(x-top) and returns the sum, with dst and src possibly the same.
@@ -85,20 +72,9 @@ func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n i
 	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
-			var s float64
-			for _, v := range x {
-				s += float64(v)
-			}
-			mu := s / float64(n)
-			s = 0
-			for _, v := range x {
-				d := float64(v) - mu
-				s += d * d
-			}
-			inv := 1 / math.Sqrt(s/float64(n)+eps)
-			for i, v := range x {
-				y[i] = T((float64(v) - mu) * inv)
-			}
+			mu := vecSum(x) / float64(n)
+			inv := 1 / math.Sqrt(centre(y, x, mu)/float64(n)+eps)
+			vecScale(y, y, T(inv))
 			affine(y, gain, bias)
 			if mean != nil {
 				mean[r] = T(mu)
@@ -115,14 +91,8 @@ func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float6
 	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
-			var s float64
-			for _, v := range x {
-				s += float64(v) * float64(v)
-			}
-			inv := 1 / math.Sqrt(s/float64(n)+eps)
-			for i, v := range x {
-				y[i] = T(float64(v) * inv)
-			}
+			inv := 1 / math.Sqrt(vecSumSq(x)/float64(n)+eps)
+			vecScale(y, x, T(inv))
 			affine(y, gain, nil)
 			if invStd != nil {
 				invStd[r] = T(inv)
@@ -131,15 +101,19 @@ func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float6
 	})
 }
 
+// centre writes x less its mean, as precisely as if that were not rounded, and returns the sum of the squares.
+func centre[T Float](y, x []T, mean float64) float64 {
+	near := T(mean)
+	vecAddScalar(y, x, -near)
+	vecAddScalar(y, y, T(float64(near)-mean))
+	return vecSumSq(y)
+}
+
 func affine[T Float](y, gain, bias []T) {
 	if gain != nil {
-		for i, g := range gain[:len(y)] {
-			y[i] *= g
-		}
+		vecMul(y, y, gain)
 	}
 	if bias != nil {
-		for i, b := range bias[:len(y)] {
-			y[i] += b
-		}
+		vecAdd(y, y, bias)
 	}
 }

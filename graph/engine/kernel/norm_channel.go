@@ -11,7 +11,7 @@ func GroupNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, bat
 	Parallel(threads, batch*groups, rowGrain(n), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
-			mu := sum64(x) / float64(n)
+			mu := vecSum(x) / float64(n)
 			var s float64
 			for _, v := range x {
 				d := float64(v) - mu

@@ -2,7 +2,8 @@ package kernel
 
 import "math"
 
-// SoftmaxGrad writes the gradient by the operand of Softmax, with rows of n elements, from the result y and the gradient by it. dx may be dy.
+// SoftmaxGrad writes the gradient by the operand of Softmax, with rows of n elements, from the result y and the gradient by it. dx may be dy, but
+// not y.
 func SoftmaxGrad[T Float](threads int, dx, y, dy []T, n int, log bool) {
 	rows := 0
 	if n > 0 {
@@ -15,41 +16,19 @@ func SoftmaxGrad[T Float](threads int, dx, y, dy []T, n int, log bool) {
 				logSoftmaxGradRow(d, p, g)
 				continue
 			}
-			s := T(dot64(p, g))
-			for i, v := range p {
-				d[i] = v * (g[i] - s)
-			}
+			vecAddScalar(d, g, -T(vecDot(p, g)))
+			vecMul(d, d, p)
 		}
 	})
 }
 
 func logSoftmaxGradRow[T Float](dx, y, dy []T) {
-	s := T(sum64(dy))
+	s := T(vecSum(dy))
 	room := borrow[T](len(y))
 	defer giveBack(room)
-	expRow(*room, y, 0)
-	for i, e := range *room {
-		dx[i] = dy[i] - e*s
-	}
-}
-
-// dot64 is the inner product, summed in float64.
-func dot64[T Float](a, b []T) float64 {
-	var s float64
-	b = b[:len(a)]
-	for i, v := range a {
-		s += float64(v) * float64(b[i])
-	}
-	return s
-}
-
-// sum64 is the sum in float64.
-func sum64[T Float](a []T) float64 {
-	var s float64
-	for _, v := range a {
-		s += float64(v)
-	}
-	return s
+	vecExpSum(*room, y, 0)
+	vecScale(*room, *room, -s)
+	vecAdd(dx, dy, *room)
 }
 
 // NormGrads are the operands of a layer norm's gradient and its results. X, Gain, Mean and InvStd are as LayerNorm has them; without Mean
@@ -95,28 +74,23 @@ func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	if g.Mean != nil {
 		mu = g.Mean[r]
 	}
-	for i, v := range x {
-		norm[i] = (v - mu) * inv
-	}
+	vecAddScalar(norm, x, -mu)
+	vecScale(norm, norm, inv)
 	if dgain != nil {
-		addProduct(dgain, dy, norm)
+		vecMulAdd(dgain, dy, norm, dgain)
 	}
 	if dbias != nil {
-		addTo(dbias, dy)
+		vecAdd(dbias, dbias, dy)
 	}
-	scaled = scaled[:len(dy)]
 	if g.Gain == nil {
 		copy(scaled, dy)
 	} else {
-		gain := g.Gain[:len(dy)]
-		for i, v := range dy {
-			scaled[i] = v * gain[i]
-		}
+		vecMul(scaled, dy, g.Gain)
 	}
 	var a float64
-	b := dot64(scaled, norm)
+	b := vecDot(scaled, norm)
 	if g.Mean != nil {
-		a = sum64(scaled)
+		a = vecSum(scaled)
 	}
 	if g.DMean != nil {
 		a -= float64(g.DMean[r]) / float64(inv)
@@ -124,24 +98,9 @@ func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	if g.DInvStd != nil {
 		b += float64(g.DInvStd[r]) * float64(inv)
 	}
-	shift, slope := T(a/float64(n)), T(b/float64(n))
-	for i, v := range scaled {
-		dx[i] = inv * (v - shift - norm[i]*slope)
-	}
-}
-
-func addProduct[T Float](dst, a, b []T) {
-	a, b = a[:len(dst)], b[:len(dst)]
-	for i := range dst {
-		dst[i] += a[i] * b[i]
-	}
-}
-
-func addTo[T Float](dst, a []T) {
-	a = a[:len(dst)]
-	for i := range dst {
-		dst[i] += a[i]
-	}
+	vecAddScalar(scaled, scaled, -T(a/float64(n)))
+	vecAxpy(-T(b/float64(n)), norm, scaled)
+	vecScale(dx, scaled, inv)
 }
 
 // columnSums are sums over rows for each of n columns, in blocks of rows whose sums are added up in order.
