@@ -62,3 +62,18 @@ func TestGradientsOfAttention(t *testing.T) {
 	checkSingle(t, gradientCase{name: "lost scores", opset: 23, consts: with(qkv(1, 2, 2, 3, 3, 16, 16), mask(-3e38)), frozen: []string{"mask"},
 		nodes: []*onnxio.Node{node("Attention", "q,k,v,mask", "y")}})
 }
+
+// The scores of a long sequence would take 64 MB; what is held of them is a few numbers a query.
+func TestAttentionMemoryIsLinear(t *testing.T) {
+	const length = 4096
+	k := gradientCase{opset: 23, consts: []*onnxio.Tensor{random("q", 1, 1, 1, length, 8), random("k", 2, 1, 1, length, 8), random("v", 3, 1, 1, length, 8)},
+		nodes: []*onnxio.Node{node("Attention", "q,k,v", "y", graph.IntAttr("is_causal", 1))}}
+	g, params := k.lossGraph(t)
+	tr, err := NewTrainer(g, "loss", params, Options{MaxMemory: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Gradients(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
