@@ -6,6 +6,8 @@ PYTHON  ?= python3
 ORACLE  := .oracle
 FUZZTIME ?= 20s
 BENCH    ?= .
+# A Python with PyTorch; see bench-torch.
+TORCH    ?= python3
 
 # Packages that start goroutines or share buffers between them: the race detector has something to find only there, and it
 # makes everything about eight times slower, so it runs on these alone and with -short.
@@ -14,7 +16,7 @@ RACE := ./onnxio/... ./graph/... ./ligo/... ./verify/...
 # Linters live in a module of their own: what they need must not decide the versions that ligoonnx is built with.
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 
-.PHONY: all build test unit race lint bench fuzz generate demo oracle clean
+.PHONY: all build test unit race lint bench bench-torch fuzz generate demo oracle clean
 
 all: build
 
@@ -49,6 +51,18 @@ lint:
 # BENCH picks one: make bench BENCH=Expand. Growing BERT-small to BERT-base reports wall time and peak memory of the command itself.
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+# Training steps beside PyTorch's and forward passes beside ONNX Runtime's, on one model, one batch and one number of threads. It needs
+# a Python with PyTorch, which is too large for the oracle's environment:
+#
+#	python3 -m venv .torch
+#	.torch/bin/pip install --index-url https://download.pytorch.org/whl/cpu torch==2.15.0
+#	.torch/bin/pip install -r internal/bench/torch/requirements.txt
+#	make bench-torch TORCH=.torch/bin/python
+#
+# TORCHFLAGS picks cases and more: TORCHFLAGS='--cases gpt2-small-65 --threads 1 --profile /tmp/step'.
+bench-torch:
+	GO='$(GO)' $(TORCH) internal/bench/torch/bench.py --json bench-torch.json $(TORCHFLAGS)
 
 # go test fuzzes one target of one package at a time, so find them all and give each its share.
 fuzz:
