@@ -1,5 +1,5 @@
 // Package kernel holds the numeric kernels of the engine: matrix products, elementwise functions, reductions, normalisations,
-// convolution, pooling and attention on flat row-major slices.
+// convolution, pooling, attention and losses on flat row-major slices, and their gradients.
 //
 // Kernels know no graphs, no names and no allocation policy: every slice is the caller's. They are generic over float32 and
 // float64; the float32 forms of the transcendental functions evaluate in float64 and round once, so they are within one unit in
