@@ -178,28 +178,14 @@ func (o *gatherNDOp) infer(in []*value) ([]spec, error) {
 }
 
 func (o *gatherNDOp) forward(x *exec, in, out []*tensor) error {
-	idx, err := in[1].ints()
+	at, n, err := o.places(in[0].shape, in[1])
 	if err != nil {
 		return err
 	}
-	data := in[0].shape
-	k := in[1].shape[len(in[1].shape)-1]
-	rows := product(in[1].shape[:len(in[1].shape)-1])
-	batches := product(data[:o.batch])
-	inner := product(data[o.batch+k:])
-	per := product(data[o.batch:])
 	one := []int{1}
-	walk := kernel.NewWalk([]int{inner}, one, one)
-	for r := range rows {
-		at := 0
-		for d := range k {
-			p, err := position(idx[r*k+d], data[o.batch+d])
-			if err != nil {
-				return err
-			}
-			at = at*data[o.batch+d] + p
-		}
-		out[0].buf.move(x.threads, walk, r*inner, in[0].buf, r/(rows/batches)*per+at*inner)
+	walk := kernel.NewWalk([]int{n}, one, one)
+	for r, p := range at {
+		out[0].buf.move(x.threads, walk, r*n, in[0].buf, p)
 	}
 	return nil
 }
@@ -268,34 +254,12 @@ func (o *scatterOp) forward(x *exec, in, out []*tensor) error {
 		t := &tensor{spec{out[0].dt, []int{n}}, part}
 		return op.forward(&exec{threads: 1}, []*tensor{t, {t.spec, in[2].buf.slice(from, from+n)}}, []*tensor{t})
 	}
-	if !o.nd {
-		var err error
-		if e := eachElement(in[0].shape, in[1], o.at, func(i, at int) {
-			if err == nil {
-				err = write(at, 1, i)
-			}
-		}); e != nil {
-			return e
-		}
-		return err
-	}
-	idx, err := in[1].ints()
+	places, n, err := o.places(in[0].shape, in[1])
 	if err != nil {
 		return err
 	}
-	data := in[0].shape
-	k := in[1].shape[len(in[1].shape)-1]
-	inner := product(data[k:])
-	for r := range product(in[1].shape[:len(in[1].shape)-1]) {
-		at := 0
-		for i := range k {
-			p, err := position(idx[r*k+i], data[i])
-			if err != nil {
-				return err
-			}
-			at = at*data[i] + p
-		}
-		if err := write(at*inner, inner, r*inner); err != nil {
+	for r, at := range places {
+		if err := write(at, n, r*n); err != nil {
 			return err
 		}
 	}
@@ -331,18 +295,23 @@ func (o *oneHotOp) infer(in []*value) ([]spec, error) {
 }
 
 func (o *oneHotOp) forward(_ *exec, in, out []*tensor) error {
-	idx := make(buf[int64], in[0].size())
-	if err := convertBuffer(idx, in[0].buf); err != nil {
+	out[0].buf.fill(in[2].buf)
+	return o.each(in[0], func(at int) { out[0].buf.set(at, in[2].buf, 1) })
+}
+
+// each calls f with the offset of every position in the output that is on.
+func (o *oneHotOp) each(index *tensor, f func(at int)) error {
+	idx := make(buf[int64], index.size())
+	if err := convertBuffer(idx, index.buf); err != nil {
 		return err
 	}
-	out[0].buf.fill(in[2].buf)
-	inner := product(in[0].shape[o.at:])
+	inner := product(index.shape[o.at:])
 	for i, v := range idx {
 		if v < 0 {
 			v += int64(o.depth)
 		}
 		if v >= 0 && v < int64(o.depth) {
-			out[0].buf.set((i/inner*o.depth+int(v))*inner+i%inner, in[2].buf, 1)
+			f((i/inner*o.depth+int(v))*inner + i%inner)
 		}
 	}
 	return nil

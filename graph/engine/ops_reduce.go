@@ -57,7 +57,19 @@ func reduceNode(c *compiler, s *step, op kernel.ReduceOp, in []*value) ([]*value
 	return []*value{v}, err
 }
 
-// reduce brings the reduced axes, which are sorted, together and reduces them in one step; they are gone from the result.
+// inSteps reports whether a reduction over several axes is one after the other.
+func inSteps(op kernel.ReduceOp, v *value) bool {
+	switch op {
+	case kernel.ReduceSum, kernel.ReduceProd, kernel.ReduceMax, kernel.ReduceMin:
+		return true
+	case kernel.ReduceMean:
+		return isFloat(v.dt)
+	}
+	return false
+}
+
+// reduce reduces axes, which are sorted; they are gone from the result. Where it cannot go from run to run of neighbouring axes, it
+// brings them together first.
 func (c *compiler) reduce(label string, op kernel.ReduceOp, v *value, axes []int) (*value, error) {
 	var err error
 	if len(axes) == 0 {
@@ -65,6 +77,20 @@ func (c *compiler) reduce(label string, op kernel.ReduceOp, v *value, axes []int
 		if v, err = c.reshape(label, v, []int{1}); err != nil {
 			return nil, err
 		}
+	}
+	for inSteps(op, v) {
+		// The last run of neighbouring axes first: nothing has to be moved.
+		i := len(axes) - 1
+		for i > 0 && axes[i-1] == axes[i]-1 {
+			i--
+		}
+		if i == 0 {
+			break
+		}
+		if v, err = c.one(label, &reduceOp{op: op, first: axes[i], last: axes[len(axes)-1]}, v); err != nil {
+			return nil, err
+		}
+		axes = axes[:i]
 	}
 	if last := axes[len(axes)-1]; last-axes[0]+1 != len(axes) {
 		var perm []int64

@@ -19,11 +19,25 @@ const (
 	ReduceLogSumExp
 )
 
-// Reduce reduces the middle axis of a [outer, n, inner] tensor into out [outer, inner]. Floating sums accumulate in float64,
-// in ascending order. The empty reduction gives the operation's neutral element.
+// Reduce reduces the middle axis of a [outer, n, inner] tensor into out [outer, inner]. Floating sums accumulate in float64, in an
+// order that the shape decides. The empty reduction gives the operation's neutral element.
 func Reduce[T Number](threads int, op ReduceOp, out, in []T, outer, n, inner int) {
 	if outer*n*inner < walkGrain {
 		threads = 1
+	}
+	if op == ReduceSum || op == ReduceMean {
+		div := 1.0
+		if op == ReduceMean {
+			div = float64(n)
+		}
+		switch d := any(out).(type) {
+		case []float32:
+			reduceSum(threads, div, d, any(in).([]float32), outer, n, inner)
+			return
+		case []float64:
+			reduceSum(threads, div, d, any(in).([]float64), outer, n, inner)
+			return
+		}
 	}
 	Parallel(threads, outer*inner, max(1, walkGrain/max(n, 1)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
@@ -53,30 +67,22 @@ func reduceRun[T Number](op ReduceOp, in []T, at, n, step int) T {
 			return T(top)
 		}
 	}
-	if step == 1 && (op == ReduceSum || op == ReduceMean) {
-		for _, v := range in[at : at+n] {
-			s += float64(v)
-		}
-	} else {
-		for i := range n {
-			v := float64(in[at+i*step])
-			switch op {
-			case ReduceProd:
-				s *= v
-			case ReduceL1:
-				s += math.Abs(v)
-			case ReduceL2, ReduceSumSquare:
-				s += v * v
-			case ReduceLogSumExp:
-				s += math.Exp(v - top)
-			default:
-				s += v
-			}
+	for i := range n {
+		v := float64(in[at+i*step])
+		switch op {
+		case ReduceProd:
+			s *= v
+		case ReduceL1:
+			s += math.Abs(v)
+		case ReduceL2, ReduceSumSquare:
+			s += v * v
+		case ReduceLogSumExp:
+			s += math.Exp(v - top)
+		default:
+			s += v
 		}
 	}
 	switch op {
-	case ReduceMean:
-		s /= float64(n)
 	case ReduceL2:
 		s = math.Sqrt(s)
 	case ReduceLogSum:

@@ -51,17 +51,7 @@ func Conv[T Float](threads int, win *Window, y, x, w, bias []T, batch, groups, c
 		for g := range groups {
 			src := x[(n*groups+g)*cin*in:][:cin*in]
 			dst := y[(n*groups+g)*cout*out:][:cout*out]
-			win.unfold(threads, cin, func(c, row int, idx, k []int) {
-				o := (*unfolded)[row*out : row*out+out]
-				for i := range o {
-					if at, ok := win.source(idx, k); ok {
-						o[i] = src[c*in+at]
-					} else {
-						o[i] = 0
-					}
-					next(idx, win.Out)
-				}
-			})
+			gather(threads, win, cin, *unfolded, src)
 			if bias != nil {
 				for c := range cout {
 					row := dst[c*out : c*out+out]
@@ -77,6 +67,22 @@ func Conv[T Float](threads int, win *Window, y, x, w, bias []T, batch, groups, c
 			Gemm(threads, false, false, cout, out, cin*ker, 1, w[g*cout*cin*ker:], cin*ker, *unfolded, out, beta, dst, out)
 		}
 	}
+}
+
+// gather unfolds cin planes of an input: a row per channel and kernel position, with what each output position reads there.
+func gather[T Float](threads int, w *Window, cin int, unfolded, src []T) {
+	in, out := product(w.In), product(w.Out)
+	w.unfold(threads, cin, func(c, row int, idx, k []int) {
+		o := unfolded[row*out : row*out+out]
+		for i := range o {
+			if at, ok := w.source(idx, k); ok {
+				o[i] = src[c*in+at]
+			} else {
+				o[i] = 0
+			}
+			next(idx, w.Out)
+		}
+	})
 }
 
 // unfold calls f for each row (channel and kernel position) of the unfolded input; idx starts at zero.
@@ -101,17 +107,8 @@ func MaxPool[T Number](threads int, w *Window, y, x []T, index []int64, planes i
 		for p := lo; p < hi; p++ {
 			o := make([]int, len(w.Out))
 			for i := range out {
-				k := make([]int, len(w.Kernel))
-				best, found := -1, false
-				for {
-					if at, ok := w.source(o, k); ok && (!found || x[p*in+at] > x[p*in+best]) {
-						best, found = at, true
-					}
-					if !next(k, w.Kernel) {
-						break
-					}
-				}
-				if found {
+				best := largest(w, x[p*in:(p+1)*in], o)
+				if best >= 0 {
 					y[p*out+i] = x[p*in+best]
 				} else {
 					y[p*out+i] = emptyExtreme[T](true)
