@@ -6,7 +6,7 @@ func (o *rotaryOp) gradient(b *backward, k *call, dy []*value) ([]*value, error)
 	out := make([]*value, 3)
 	var err error
 	if b.wants(k.in[0]) {
-		back := &rotaryOp{heads: o.heads, dim: o.dim, interleaved: o.interleaved, back: !o.back}
+		back := &rotaryOp{heads: o.heads, still: o.still, dim: o.dim, interleaved: o.interleaved, back: !o.back}
 		if out[0], err = b.call(back, dy[0], k.in[1], k.in[2]); err != nil {
 			return nil, err
 		}

@@ -37,28 +37,8 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 			return nil, fmt.Errorf("keys or values of shape %v", t.shape)
 		}
 	}
-	var err error
-	if k == nil {
-		size := q.shape[2] / (heads + 2*kv)
-		packed := q
-		at := 0
-		for i, n := range []int{heads, kv, kv} {
-			part, err := c.cut(s.label, packed, 2, at, n*size)
-			if err != nil {
-				return nil, err
-			}
-			switch i {
-			case 0:
-				q = part
-			case 1:
-				k = part
-			default:
-				v = part
-			}
-			at += n * size
-		}
-	}
-	if k == nil || v == nil {
+	packed := k == nil && v == nil
+	if !packed && (k == nil || v == nil) {
 		return nil, errors.New("keys or values are missing")
 	}
 	lens, err := in[5].ints()
@@ -85,30 +65,22 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		}
 		op.offsets = append(op.offsets, int(past[b]))
 	}
-	if s.flag("do_rotary", false) {
-		positions := operand(in, 9)
-		if positions == nil {
-			at := make(buf[int64], batch*queries)
-			for i := range at {
-				at[i] = past[i/queries] + int64(i%queries)
-			}
-			positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
-		}
-		cos, sin := operand(in, 7), operand(in, 8)
-		if cos == nil || sin == nil || cos.rank() == 0 {
-			return nil, errors.New("do_rotary without angles")
-		}
-		inter := s.flag("rotary_interleaved", false)
-		if q, err = c.rotate(s, q, positions, cos, sin, heads, 2*cos.shape[cos.rank()-1], inter); err != nil {
-			return nil, err
-		}
-		if k, err = c.rotate(s, k, positions, cos, sin, kv, 2*cos.shape[cos.rank()-1], inter); err != nil {
-			return nil, err
-		}
+	if q, k, err = c.rotateGrouped(s, in, q, k, past, heads, kv); err != nil {
+		return nil, err
 	}
 	bias := operand(in, 10)
 	empty := func(past *value) bool { return past == nil || past.size() == 0 }
-	if empty(operand(in, 3)) && empty(operand(in, 4)) && int(total[0]) == k.shape[1] && !s.wants(1) && !s.wants(2) {
+	cached := !empty(operand(in, 3)) || !empty(operand(in, 4)) || s.wants(1) || s.wants(2)
+	if packed && (cached || int(total[0]) != queries) {
+		packed = false
+		if q, k, v, err = c.unpackGrouped(s, q, heads, kv); err != nil {
+			return nil, err
+		}
+	}
+	if packed {
+		op.packed = byKind
+	}
+	if !cached && (packed || int(total[0]) == k.shape[1]) {
 		y, err := c.one(s.label, op, q, k, v, bias)
 		return []*value{y}, err
 	}
@@ -134,6 +106,51 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 	}
 	y, err := c.one(s.label, op, q, k, v, bias)
 	return []*value{y, k, v}, err
+}
+
+// rotateGrouped rotates queries and keys, which may be one packed operand, where the node asks for it.
+func (c *compiler) rotateGrouped(s *step, in []*value, q, k *value, past []int64, heads, kv int) (newQ, newK *value, err error) {
+	if !s.flag("do_rotary", false) {
+		return q, k, nil
+	}
+	batch, queries := q.shape[0], q.shape[1]
+	positions := operand(in, 9)
+	if positions == nil {
+		at := make(buf[int64], batch*queries)
+		for i := range at {
+			at[i] = past[i/queries] + int64(i%queries)
+		}
+		positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
+	}
+	cos, sin := operand(in, 7), operand(in, 8)
+	if cos == nil || sin == nil || cos.rank() == 0 {
+		return nil, nil, errors.New("do_rotary without angles")
+	}
+	dim, inter := 2*cos.shape[cos.rank()-1], s.flag("rotary_interleaved", false)
+	if k == nil {
+		q, err = c.rotate(s, q, positions, cos, sin, heads+kv, kv, dim, inter)
+		return q, nil, err
+	}
+	if q, err = c.rotate(s, q, positions, cos, sin, heads, 0, dim, inter); err != nil {
+		return nil, nil, err
+	}
+	k, err = c.rotate(s, k, positions, cos, sin, kv, 0, dim, inter)
+	return q, k, err
+}
+
+// unpackGrouped cuts queries, keys and values out of one operand.
+func (c *compiler) unpackGrouped(s *step, packed *value, heads, kv int) (q, k, v *value, err error) {
+	size, at := packed.shape[2]/(heads+2*kv), 0
+	for _, part := range []struct {
+		to **value
+		n  int
+	}{{&q, heads}, {&k, kv}, {&v, kv}} {
+		if *part.to, err = c.cut(s.label, packed, 2, at, part.n*size); err != nil {
+			return nil, nil, nil, err
+		}
+		at += part.n * size
+	}
+	return q, k, v, nil
 }
 
 // appendCache writes new keys or values [batch, heads, length, size] behind each sequence's old ones, in a cache of at least total.

@@ -34,11 +34,12 @@ func init() {
 
 // rotaryNode looks the angles up by position where positions are given.
 func rotaryNode(c *compiler, s *step, x, positions, cos, sin *value) ([]*value, error) {
-	v, err := c.rotate(s, x, positions, cos, sin, int(s.int("num_heads", 0)), int(s.int("rotary_embedding_dim", 0)), s.flag("interleaved", false))
+	v, err := c.rotate(s, x, positions, cos, sin, int(s.int("num_heads", 0)), 0, int(s.int("rotary_embedding_dim", 0)), s.flag("interleaved", false))
 	return []*value{v}, err
 }
 
-func (c *compiler) rotate(s *step, x, positions, cos, sin *value, heads, dim int, interleaved bool) (*value, error) {
+// rotate adds a rotation of x by the angles of its positions, or by those in order; still heads stay as they are.
+func (c *compiler) rotate(s *step, x, positions, cos, sin *value, heads, still, dim int, interleaved bool) (*value, error) {
 	var err error
 	if positions != nil {
 		if positions.size() == 1 && x.rank() >= 3 { // one offset for all: positions offset, offset+1, …
@@ -69,13 +70,14 @@ func (c *compiler) rotate(s *step, x, positions, cos, sin *value, heads, dim int
 		}
 		heads = x.shape[2] / size
 	}
-	return c.one(s.label, &rotaryOp{heads: heads, dim: dim, interleaved: interleaved}, x, cos, sin)
+	return c.one(s.label, &rotaryOp{heads: heads, still: still, dim: dim, interleaved: interleaved}, x, cos, sin)
 }
 
 // rotaryOp rotates pairs of elements of each head by position-dependent angles. Operands: x as [batch, heads, length, size] or
 // [batch, length, heads*size], and cosines and sines as [batch or 1, length, dim/2].
 type rotaryOp struct {
 	heads, dim  int // dim 0: the whole head
+	still       int // heads that follow those and stay as they are
 	interleaved bool
 	back        bool // by the opposite angles
 
@@ -87,11 +89,11 @@ func (o *rotaryOp) infer(in []*value) ([]spec, error) {
 	if !isFloat(x.dt) || cos.dt != x.dt || sin.dt != x.dt {
 		return nil, fmt.Errorf("operands of types %v, %v and %v", x.dt, cos.dt, sin.dt)
 	}
-	d, strides, err := headDims(x, o.heads)
+	d, strides, err := headDims(x, o.heads+o.still)
 	if err != nil {
 		return nil, err
 	}
-	o.p = kernel.RotaryParams{Batch: d[0], Heads: d[1], Length: d[2], HeadSize: d[3], Dim: o.dim, Interleaved: o.interleaved, Strides: strides}
+	o.p = kernel.RotaryParams{Batch: d[0], Heads: d[1] - o.still, Still: o.still, Length: d[2], HeadSize: d[3], Dim: o.dim, Interleaved: o.interleaved, Strides: strides}
 	if o.dim == 0 {
 		o.p.Dim = d[3]
 	}

@@ -3,6 +3,8 @@ package kernel
 // RotaryParams describes a rotation of pairs of elements of each head by angles that depend on the position (Su et al. 2021).
 type RotaryParams struct {
 	Batch, Heads, Length, HeadSize int
+	// Still is how many heads follow those that are rotated and stay as they are.
+	Still int
 	// Dim is how many elements of a head are rotated; the others stay.
 	Dim int
 	// Interleaved pairs are neighbours; otherwise element i goes with i + Dim/2.
@@ -37,9 +39,13 @@ func Rotate[T Float](threads int, p *RotaryParams, y, x, cos, sin []T, back bool
 					s[i] = -s[i]
 				}
 			}
-			for h := range p.Heads {
+			for h := range p.Heads + p.Still {
 				at := b*p.Strides[0] + h*p.Strides[1] + t*p.Strides[2]
 				in, out := x[at:at+p.HeadSize], y[at:at+p.HeadSize]
+				if h >= p.Heads {
+					copy(out, in)
+					continue
+				}
 				copy(out[p.Dim:], in[p.Dim:])
 				if step == 1 {
 					rotateHalves(out[:half], out[half:2*half], in[:half], in[half:2*half], c, s)
