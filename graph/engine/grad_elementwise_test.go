@@ -59,6 +59,30 @@ func TestGradientsOfBinaryOperators(t *testing.T) {
 	checkAll(t, cases)
 }
 
+func TestGradientsOfCasts(t *testing.T) {
+	a := []*onnxio.Tensor{random("a", 1, 3, 256)}
+	to := func(dt onnxio.DType) *onnxio.Attribute { return graph.IntAttr("to", int64(dt)) }
+	checkAll(t, []gradientCase{
+		{name: "to double and back", consts: a, nodes: []*onnxio.Node{node("Cast", "a", "d", to(onnxio.Double)), node("Mul", "d,d", "s"), node("Cast", "s", "y", to(onnxio.Float))}},
+		{name: "through a narrow type", consts: a, nodes: []*onnxio.Node{node("Cast", "a", "n", to(onnxio.Float16)), node("Cast", "n", "y", to(onnxio.Float))}},
+		{name: "like a double", consts: append(a[:1:1], onnxio.FromFloat64s("d", []int64{2}, []float64{1, 2})),
+			nodes: []*onnxio.Node{node("CastLike", "a,d", "w"), node("CastLike", "w,a", "y")}},
+		{name: "to integers", consts: a, nodes: []*onnxio.Node{node("Cast", "a", "i", to(onnxio.Int32)), node("Cast", "i", "f", to(onnxio.Float)), node("Add", "a,f", "y")}},
+	})
+}
+
+// TestGradientsInABranch: the nodes of the branch that is taken are differentiated.
+func TestGradientsInABranch(t *testing.T) {
+	branch := func(op string) *onnxio.Graph {
+		return &onnxio.Graph{Name: op, Nodes: one(node(op, "a,b", "r")), Outputs: []*onnxio.ValueInfo{{Name: "r"}}}
+	}
+	for _, cond := range []bool{true, false} {
+		checkAll(t, []gradientCase{{name: "If", consts: append(two(random("a", 1, 3, 256), random("b", 2, 256)), onnxio.FromBools("c", nil, []bool{cond})),
+			nodes: one(node("If", "c", "y", &onnxio.Attribute{Name: "then_branch", Kind: onnxio.AttrGraph, G: branch("Mul")},
+				&onnxio.Attribute{Name: "else_branch", Kind: onnxio.AttrGraph, G: branch("Sub")}))}})
+	}
+}
+
 func scalar(name string, v float32) *onnxio.Tensor {
 	return onnxio.FromFloat32s(name, nil, []float32{v})
 }

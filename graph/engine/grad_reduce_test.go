@@ -10,12 +10,12 @@ import (
 
 func TestGradientsOfReductions(t *testing.T) {
 	var cases []gradientCase
-	for _, op := range []string{"Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp"} {
+	for _, op := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum",
+		"ReduceLogSumExp"} {
 		a := random("a", 1, 3, 4, 256)
-		if op == "LogSum" || op == "Prod" { // the logarithm's domain; products that neither vanish nor explode
+		if op == "ReduceLogSum" || op == "ReduceProd" { // the logarithm's domain; products that neither vanish nor explode
 			a = between("a", 1, 0.9, 1.1, 3, 4, 256)
 		}
-		op = "Reduce" + op
 		for _, axes := range [][]int64{{0}, {1}, {2}, {-1}, {0, 1}, {1, 2}, {0, 2}, {-3, -1}, {0, 1, 2}} {
 			for _, keep := range []int64{0, 1} {
 				cases = append(cases, gradientCase{name: fmt.Sprint(op, axes, keep), opset: 11, consts: []*onnxio.Tensor{a},
