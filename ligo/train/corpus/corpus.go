@@ -30,9 +30,12 @@ type Labels struct {
 	Classes int64        // integer labels are below that, or IgnoreIndex; 0: not known
 }
 
-// Tokenizer makes token ids of text.
+// Tokenizer makes token ids of text; *tokenizer.Tokenizer is one.
 type Tokenizer interface {
+	// Encode is for a stream of tokens.
 	Encode(text string) ([]uint32, error)
+	// EncodeExample is for a text that is an example of its own: with the tokens that mark its ends.
+	EncodeExample(text string) ([]uint32, error)
 }
 
 // Options choose batches.

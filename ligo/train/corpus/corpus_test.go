@@ -308,6 +308,8 @@ func (letters) Encode(text string) ([]uint32, error) {
 	return ids, nil
 }
 
+func (l letters) EncodeExample(text string) ([]uint32, error) { return l.Encode(text) }
+
 func TestText(t *testing.T) {
 	g := graphOf(t, fixtures.GPT2(fixtures.Config{}))
 	o := Options{Objective: NextToken, Batch: 1, SeqLen: 3, Tokenizer: letters{}}

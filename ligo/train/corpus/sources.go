@@ -160,7 +160,7 @@ func (s *objects) text(e *example, field dataset.JSON) error {
 	case c.o.Tokenizer == nil:
 		return errors.New("text needs a tokenizer to make token ids of it")
 	}
-	ids, err := c.o.Tokenizer.Encode(text)
+	ids, err := c.o.Tokenizer.EncodeExample(text)
 	if err != nil {
 		return err
 	}
