@@ -16,7 +16,7 @@ RACE := ./onnxio/... ./graph/... ./ligo/... ./verify/...
 # Linters live in a module of their own: what they need must not decide the versions that ligoonnx is built with.
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 
-.PHONY: all build test unit race lint bench bench-torch fuzz generate demo oracle clean
+.PHONY: all build test unit race lint bench bench-torch torch-gradients fuzz generate demo oracle clean
 
 all: build
 
@@ -63,6 +63,10 @@ bench:
 # TORCHFLAGS picks cases and more: TORCHFLAGS='--cases gpt2-small-65 --threads 1 --profile /tmp/step'.
 bench-torch:
 	GO='$(GO)' $(TORCH) internal/bench/torch/bench.py --json bench-torch.json $(TORCHFLAGS)
+
+# The gradients of whole models beside PyTorch's, element by element; without TORCH the tests compare with what is committed.
+torch-gradients:
+	LIGOONNX_TORCH='$(TORCH)' $(GO) test -count=1 -v -run TestGradientsArePyTorchs ./graph/engine
 
 # go test fuzzes one target of one package at a time, so find them all and give each its share.
 fuzz:

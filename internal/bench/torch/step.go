@@ -56,6 +56,9 @@ func readData(path string, c testCase) ([]map[string]*onnxio.Tensor, error) {
 
 // trainer makes training steps: loss, gradients, AdamW.
 func trainer(m *onnxio.Model, c testCase, data []map[string]*onnxio.Tensor, threads int) (stepper, error) {
+	if err := tie(m.Graph); err != nil {
+		return nil, err
+	}
 	appendLoss(m.Graph, c)
 	g, err := graph.FromModel(m)
 	if err != nil {
