@@ -75,6 +75,10 @@ func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 		mu = g.Mean[r]
 	}
 	vecAddScalar(norm, x, -mu)
+	if g.Mean != nil {
+		// The mean was rounded, which matters where it is large beside the deviation.
+		vecAddScalar(norm, norm, -T(vecSum(norm)/float64(n)))
+	}
 	vecScale(norm, norm, inv)
 	if dgain != nil {
 		vecMulAdd(dgain, dy, norm, dgain)
