@@ -48,6 +48,25 @@ func TestGradientsOfMatMul(t *testing.T) {
 		gradientCase{name: "weight is used twice", consts: two(random("a", 1, 5, 256), random("b", 2, 256, 256)),
 			nodes: []*onnxio.Node{node("MatMul", "a,b", "h"), node("MatMul", "h,b", "y")}},
 	)
+	// Frozen weights that are read as they are stored, either way round.
+	half := func(k *onnxio.Tensor) *onnxio.Tensor {
+		v, err := k.Float64s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := onnxio.FromFloats(k.Name, onnxio.Float16, k.Dims, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	back := node("Cast", "h", "y", graph.IntAttr("to", int64(onnxio.Float)))
+	cases = append(cases,
+		gradientCase{name: "frozen half weight", consts: two(half(random("a", 1, 5, 256)), half(random("b", 2, 256, 128))), frozen: []string{"b"},
+			nodes: []*onnxio.Node{node("MatMul", "a,b", "h"), back}},
+		gradientCase{name: "frozen half weight, transposed product", consts: two(half(random("a", 1, 256, 5)), half(random("b", 2, 128, 256))), frozen: []string{"b"},
+			nodes: []*onnxio.Node{node("Gemm", "a,b", "h", graph.IntAttr("transA", 1), graph.IntAttr("transB", 1)), back}},
+	)
 	checkAll(t, cases)
 }
 

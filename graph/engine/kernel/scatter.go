@@ -20,10 +20,8 @@ func AddRows[T Float](threads int, dst, src []T, rows []int, n, width int) {
 				if r < r0 || r >= r1 {
 					continue
 				}
-				d, s := dst[r*width+c0:r*width+c1], src[k*width+c0:k*width+c1]
-				for i, v := range s {
-					d[i] += v
-				}
+				d := dst[r*width+c0 : r*width+c1]
+				vecAdd(d, d, src[k*width+c0:k*width+c1])
 			}
 		}
 	})
