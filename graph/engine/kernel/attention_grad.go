@@ -199,8 +199,7 @@ func (t *attendTile[T]) weightRow(row, grad []T, r, j0 int, top, inv, inner T) {
 	t.addBias(row, r, j0+lo)
 	vecExpSum(row, row, top)
 	vecScale(row, row, inv)
-	vecAddScalar(grad, grad, -inner)
-	vecMul(grad, grad, row)
+	vecMulDiff(grad, row, grad, inner)
 	if !t.byBias {
 		vecMul(grad[:len(slope)], grad[:len(slope)], slope)
 	}

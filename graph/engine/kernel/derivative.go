@@ -70,13 +70,13 @@ func bySlope4(f32 func(*lanes), f64 func(float64) float64) Derivative {
 
 // The derivatives that models spend time in, as loops of plain arithmetic.
 var (
-	expGrad        = Derivative{ReadsY: true, F32: expGradRun[float32], F64: expGradRun[float64]}
-	logGrad        = Derivative{ReadsX: true, F32: logGradRun[float32], F64: logGradRun[float64]}
+	expGrad        = Derivative{ReadsY: true, F32: expGradRun[float32], F64: expGradRun[float64]}.vector(&simd.mul)
+	logGrad        = Derivative{ReadsX: true, F32: logGradRun[float32], F64: logGradRun[float64]}.vector(&simd.div)
 	sqrtGrad       = Derivative{ReadsY: true, F32: sqrtGradRun[float32], F64: sqrtGradRun[float64]}
 	reciprocalGrad = Derivative{ReadsY: true, F32: reciprocalGradRun[float32], F64: reciprocalGradRun[float64]}
-	tanhGrad       = Derivative{ReadsY: true, F32: tanhGradRun[float32], F64: tanhGradRun[float64]}
-	sigmoidGrad    = Derivative{ReadsY: true, F32: sigmoidGradRun[float32], F64: sigmoidGradRun[float64]}
-	reluGrad       = Derivative{ReadsY: true, F32: reluGradRun[float32], F64: reluGradRun[float64]}
+	tanhGrad       = Derivative{ReadsY: true, F32: tanhGradRun[float32], F64: tanhGradRun[float64]}.vector(&simd.tanhGrad)
+	sigmoidGrad    = Derivative{ReadsY: true, F32: sigmoidGradRun[float32], F64: sigmoidGradRun[float64]}.vector(&simd.sigmoidGrad)
+	reluGrad       = Derivative{ReadsY: true, F32: reluGradRun[float32], F64: reluGradRun[float64]}.vector(&simd.reluGrad)
 )
 
 func expGradRun[T Float](dx, dy, _, y []T) {
@@ -143,20 +143,14 @@ var erfGrad = bySlope4(
 			x[i] *= 2 / math.SqrtPi
 		}
 	},
-	func(x float64) float64 { return 2 / math.SqrtPi * math.Exp(-x*x) })
+	func(x float64) float64 { return 2 / math.SqrtPi * math.Exp(-x*x) }).vector(&simd.erfGrad)
 
 // geluGrad is the normal distribution function plus x times its density.
 var geluGrad = bySlope4(
 	func(x *lanes) {
-		e := lanes{-0.5 * x[0] * x[0], -0.5 * x[1] * x[1], -0.5 * x[2] * x[2], -0.5 * x[3] * x[3]}
-		exp4(&e)
-		u := lanes{x[0] * (1 / math.Sqrt2), x[1] * (1 / math.Sqrt2), x[2] * (1 / math.Sqrt2), x[3] * (1 / math.Sqrt2)}
-		erf4(&u)
+		phi, e := normal4(x)
 		for i, v := range x {
-			x[i] = 0.5*(1+u[i]) + v*(1/(math.Sqrt2*math.SqrtPi))*e[i]
-			if math.IsInf(v, 0) {
-				x[i] = 0.5 * (1 + u[i])
-			}
+			x[i] = phi[i] + max(-far, min(far, v))*(1/(math.Sqrt2*math.SqrtPi))*e[i]
 		}
 	},
 	func(x float64) float64 {
@@ -164,7 +158,7 @@ var geluGrad = bySlope4(
 			return max(0, math.Copysign(1, x))
 		}
 		return 0.5*math.Erfc(-x*(1/math.Sqrt2)) + x*normalDensity(x)
-	})
+	}).vector(&simd.geluGrad)
 
 // geluTanhGrad differentiates x sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x^3).
 var geluTanhGrad = bySlope4(
@@ -172,10 +166,10 @@ var geluTanhGrad = bySlope4(
 		s := lanes{2 * geluInner(x[0]), 2 * geluInner(x[1]), 2 * geluInner(x[2]), 2 * geluInner(x[3])}
 		sigmoid4(&s)
 		for i, v := range x {
-			x[i] = geluTanhSlope(v, s[i])
+			x[i] = geluTanhSlope(max(-far, min(far, v)), s[i])
 		}
 	},
-	func(x float64) float64 { return geluTanhSlope(x, sigmoid64(2*geluInner(x))) })
+	func(x float64) float64 { return geluTanhSlope(x, sigmoid64(2*geluInner(x))) }).vector(&simd.geluTanhGrad)
 
 func geluTanhSlope(x, s float64) float64 {
 	if s == 0 || s == 1 { // also at the infinities
@@ -192,19 +186,28 @@ func siluGrad(alpha float64) Derivative {
 		}
 		return s * (1 + alpha*x*(1-s))
 	}
-	return bySlope4(
+	d := bySlope4(
 		func(x *lanes) {
 			s := lanes{alpha * x[0], alpha * x[1], alpha * x[2], alpha * x[3]}
 			sigmoid4(&s)
 			for i, v := range x {
-				x[i] = slope(v, s[i])
+				x[i] = slope(max(-far, min(far, v)), s[i])
 			}
 		},
 		func(x float64) float64 { return slope(x, sigmoid64(alpha*x)) })
+	portable := d.F32
+	d.F32 = func(dx, dy, x, _ []float32) {
+		if simd.siluGrad == nil || len(dx) == 0 {
+			portable(dx, dy, x, nil)
+			return
+		}
+		simd.siluGrad(&dx[0], &dy[:len(dx)][0], &x[:len(dx)][0], len(dx), -alpha)
+	}
+	return d
 }
 
 // softplusGrad is the logistic function.
-var softplusGrad = bySlope4(sigmoid4, sigmoid64)
+var softplusGrad = bySlope4(sigmoid4, sigmoid64).vector(&simd.sigmoidMul)
 
 func cosSlope(x float64) float64 { return -math.Sin(x) }
 

@@ -38,34 +38,6 @@ func logSoftmaxRow[T Float](dst, src []T) {
 	}
 }
 
-// expRow writes e^(x-top) and returns the sum, with dst and src possibly the same.
-func expRow[T Float](dst, src []T, top T) (sum float64) {
-	if s, ok := any(src).([]float32); ok {
-		d, t := any(dst).([]float32), float64(top)
-		for len(s) >= 4 {
-			x := lanes{float64(s[0]) - t, float64(s[1]) - t, float64(s[2]) - t, float64(s[3]) - t}
-			exp4(&x)
-			for i, e := range x {
-				sum += e
-				d[i] = float32(e)
-			}
-			s, d = s[4:], d[4:]
-		}
-		for i, v := range s {
-			e := exp32(float64(v) - t)
-			sum += e
-			d[i] = float32(e)
-		}
-		return sum
-	}
-	for i, v := range src {
-		e := math.Exp(float64(v) - float64(top))
-		sum += e
-		dst[i] = T(e)
-	}
-	return sum
-}
-
 // LayerNorm normalises each row of n elements to mean 0 and variance 1 (two passes: the variance is taken of the centred values),
 // then multiplies by gain and adds bias where they are not nil. mean and invStd, where not nil, receive the rows' statistics.
 func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n int, eps float64) {
@@ -73,8 +45,8 @@ func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n i
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
 			mu := vecSum(x) / float64(n)
-			inv := 1 / math.Sqrt(centre(y, x, mu)/float64(n)+eps)
-			vecScale(y, y, T(inv))
+			inv := 1 / math.Sqrt(vecSumSqAbout(x, mu)/float64(n)+eps)
+			vecNormalize(y, x, mu, inv)
 			affine(y, gain, bias)
 			if mean != nil {
 				mean[r] = T(mu)
@@ -99,14 +71,6 @@ func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float6
 			}
 		}
 	})
-}
-
-// centre writes x less its mean, as precisely as if that were not rounded, and returns the sum of the squares.
-func centre[T Float](y, x []T, mean float64) float64 {
-	near := T(mean)
-	vecAddScalar(y, x, -near)
-	vecAddScalar(y, y, T(float64(near)-mean))
-	return vecSumSq(y)
 }
 
 func affine[T Float](y, gain, bias []T) {

@@ -16,8 +16,7 @@ func SoftmaxGrad[T Float](threads int, dx, y, dy []T, n int, log bool) {
 				logSoftmaxGradRow(d, p, g)
 				continue
 			}
-			vecAddScalar(d, g, -T(vecDot(p, g)))
-			vecMul(d, d, p)
+			vecMulDiff(d, p, g, T(vecDot(p, g)))
 		}
 	})
 }
@@ -70,16 +69,11 @@ func LayerNormGrad[T Float](threads int, g *NormGrads[T], n int) {
 func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	x, dy, dx := g.X[r*n:r*n+n], g.DY[r*n:r*n+n], g.DX[r*n:r*n+n]
 	inv := g.InvStd[r]
-	var mu T
+	var mu float64
 	if g.Mean != nil {
-		mu = g.Mean[r]
+		mu = vecSum(x) / float64(n) // g.Mean was rounded, which matters where it is large beside the deviation
 	}
-	vecAddScalar(norm, x, -mu)
-	if g.Mean != nil {
-		// The mean was rounded, which matters where it is large beside the deviation.
-		vecAddScalar(norm, norm, -T(vecSum(norm)/float64(n)))
-	}
-	vecScale(norm, norm, inv)
+	vecNormalize(norm, x, mu, float64(inv))
 	if dgain != nil {
 		vecMulAdd(dgain, dy, norm, dgain)
 	}
@@ -102,9 +96,7 @@ func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	if g.DInvStd != nil {
 		b += float64(g.DInvStd[r]) * float64(inv)
 	}
-	vecAddScalar(scaled, scaled, -T(a/float64(n)))
-	vecAxpy(-T(b/float64(n)), norm, scaled)
-	vecScale(dx, scaled, inv)
+	vecNormGrad(dx, scaled, norm, inv, T(a/float64(n)), T(b/float64(n)))
 }
 
 // columnSums are sums over rows for each of n columns, in blocks of rows whose sums are added up in order.

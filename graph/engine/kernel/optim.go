@@ -10,10 +10,9 @@ type AdamWParams struct {
 	GradScale float64
 }
 
-// adamW is the numbers of a step as they meet the elements.
-type adamW[T Float] struct {
-	scale, decay, oneMinusBeta1, beta2, oneMinusBeta2, invCorrection, eps, step T
-}
+// adamW is the numbers of a step as they meet the elements: factors of the gradient and of the weight, 1 - beta1, beta2, 1 - beta2,
+// 1 / sqrt(1 - beta2^step), eps and minus the length of the step. The assembly reads them in this order.
+type adamW[T Float] [8]T
 
 // AdamW updates weights w and both moments m and v by the gradients g, in place and in one pass: Adam with decoupled weight decay
 // (Loshchilov & Hutter 2019), with the operations and their order of PyTorch's torch.optim.AdamW:
@@ -26,23 +25,27 @@ type adamW[T Float] struct {
 // The slices have one length. m and v are zero before the first step.
 func AdamW[T Float](threads int, p AdamWParams, w, g, m, v []T) {
 	k := adamW[T]{
-		scale: T(p.GradScale), decay: T(1 - p.LR*p.WeightDecay),
-		oneMinusBeta1: T(1 - p.Beta1), beta2: T(p.Beta2), oneMinusBeta2: T(1 - p.Beta2),
-		invCorrection: T(1 / math.Sqrt(1-math.Pow(p.Beta2, float64(p.Step)))), eps: T(p.Eps),
-		step: T(-p.LR / (1 - math.Pow(p.Beta1, float64(p.Step)))),
+		T(p.GradScale), T(1 - p.LR*p.WeightDecay), T(1 - p.Beta1), T(p.Beta2), T(1 - p.Beta2),
+		T(1 / math.Sqrt(1-math.Pow(p.Beta2, float64(p.Step)))), T(p.Eps), T(-p.LR / (1 - math.Pow(p.Beta1, float64(p.Step)))),
 	}
 	Parallel(threads, len(w), walkGrain, func(lo, hi int) { k.run(w[lo:hi], g[lo:hi], m[lo:hi], v[lo:hi]) })
 }
 
 func (k *adamW[T]) run(w, g, m, v []T) {
 	g, m, v = g[:len(w)], m[:len(w)], v[:len(w)]
+	if f, ok := fast(simd.adamW != nil, w); ok {
+		p := any((*[8]T)(k)).(*[8]float32)
+		simd.adamW(&f[0], first(g), first(m), first(v), len(f), p)
+		return
+	}
+	scale, decay, rate1, beta2, rate2, correction, eps, step := k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]
 	for i := range w {
-		d := g[i] * k.scale
-		a := m[i] + T(k.oneMinusBeta1*(d-m[i]))
-		b := T(v[i]*k.beta2) + T(T(d*d)*k.oneMinusBeta2)
+		d := g[i] * scale
+		a := m[i] + T(rate1*(d-m[i]))
+		b := T(v[i]*beta2) + T(T(d*d)*rate2)
 		m[i], v[i] = a, b
-		denom := T(T(math.Sqrt(float64(b)))*k.invCorrection) + k.eps
-		w[i] = T(w[i]*k.decay) + T(k.step*a)/denom
+		denominator := T(T(math.Sqrt(float64(b)))*correction) + eps
+		w[i] = T(w[i]*decay) + T(step*a)/denominator
 	}
 }
 

@@ -53,7 +53,7 @@ func sumOfRows[T Float](threads int, div float64, out, in []T, outer, n int) {
 	if n <= walkGrain {
 		Parallel(threads, outer, max(1, walkGrain/n), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
-				out[r] = T(sumRun(in[r*n:(r+1)*n]) / div)
+				out[r] = T(vecSum(in[r*n:(r+1)*n]) / div)
 			}
 		})
 		return
@@ -64,46 +64,18 @@ func sumOfRows[T Float](threads int, div float64, out, in []T, outer, n int) {
 	Parallel(threads, outer*pieces, 1, func(lo, hi int) {
 		for u := lo; u < hi; u++ {
 			o, p := u/pieces, u%pieces*walkGrain
-			(*partial)[u] = sumRun(in[o*n+p : o*n+min(p+walkGrain, n)])
+			(*partial)[u] = vecSum(in[o*n+p : o*n+min(p+walkGrain, n)])
 		}
 	})
 	for o := range outer {
-		out[o] = T(sumRun((*partial)[o*pieces:(o+1)*pieces]) / div)
+		out[o] = T(vecSum((*partial)[o*pieces:(o+1)*pieces]) / div)
 	}
 }
 
-// sumColumns sets acc to the sums of the columns of rows that are ld apart, four rows at a time.
+// sumColumns sets acc to the sums of the columns of rows that are ld apart.
 func sumColumns[T Float](acc []float64, in []T, rows, ld int) {
 	clear(acc)
-	w := len(acc)
-	for ; rows >= 4; rows -= 4 {
-		r0, r1, r2, r3 := in[:w], in[ld:ld+w], in[2*ld:2*ld+w], in[3*ld:3*ld+w]
-		for i := range acc {
-			acc[i] += (float64(r0[i]) + float64(r1[i])) + (float64(r2[i]) + float64(r3[i]))
-		}
-		if rows > 4 {
-			in = in[4*ld:]
-		}
-	}
 	for r := range rows {
-		for i, v := range in[r*ld : r*ld+w] {
-			acc[i] += float64(v)
-		}
+		vecAddWide(acc, in[r*ld:r*ld+len(acc)])
 	}
-}
-
-// sumRun adds up in four interleaved accumulators, always in the same order.
-func sumRun[T Float](x []T) float64 {
-	var s0, s1, s2, s3 float64
-	for len(x) >= 4 {
-		s0 += float64(x[0])
-		s1 += float64(x[1])
-		s2 += float64(x[2])
-		s3 += float64(x[3])
-		x = x[4:]
-	}
-	for _, v := range x {
-		s0 += float64(v)
-	}
-	return (s0 + s2) + (s1 + s3)
 }

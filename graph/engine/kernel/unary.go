@@ -28,14 +28,14 @@ func lift(f32, f64 func(float64) float64) Unary {
 // Elementwise functions by their ONNX names. GELU is x times the normal distribution function; GeluTanh is its approximation
 // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 var (
-	Exp        = lift4(exp4, math.Exp).with(expGrad)
+	Exp        = lift4(exp4, math.Exp).vector(&simd.exp).with(expGrad)
 	Log        = same(math.Log).with(logGrad)
-	Sqrt       = Unary{F32: sqrtRun[float32], F64: sqrtRun[float64], Grad: sqrtGrad}
-	Reciprocal = Unary{F32: reciprocalRun[float32], F64: reciprocalRun[float64], Grad: reciprocalGrad}
-	Tanh       = lift4(tanh4, math.Tanh).with(tanhGrad)
-	Erf        = lift4(erf4, math.Erf).with(erfGrad)
-	Sigmoid    = lift4(sigmoid4, sigmoid64).with(sigmoidGrad)
-	Relu       = Unary{F32: reluRun[float32], F64: reluRun[float64], Grad: reluGrad}
+	Sqrt       = Unary{F32: sqrtRun[float32], F64: sqrtRun[float64], Grad: sqrtGrad}.vector(&simd.sqrt)
+	Reciprocal = Unary{F32: reciprocalRun[float32], F64: reciprocalRun[float64], Grad: reciprocalGrad}.vector(&simd.reciprocal)
+	Tanh       = lift4(tanh4, math.Tanh).vector(&simd.tanh).with(tanhGrad)
+	Erf        = lift4(erf4, math.Erf).vector(&simd.erf).with(erfGrad)
+	Sigmoid    = lift4(sigmoid4, sigmoid64).vector(&simd.sigmoid).with(sigmoidGrad)
+	Relu       = Unary{F32: reluRun[float32], F64: reluRun[float64], Grad: reluGrad}.vector(&simd.relu)
 	Sin        = same(math.Sin).with(bySlopeX(math.Cos))
 	Cos        = same(math.Cos).with(bySlopeX(cosSlope))
 	Tan        = same(math.Tan).with(bySlopeY(func(y float64) float64 { return 1 + y*y }))
@@ -54,18 +54,28 @@ var (
 	Softsign   = same(func(x float64) float64 { return x / (1 + math.Abs(x)) }).with(bySlopeX(softsignSlope))
 	HardSwish  = same(func(x float64) float64 { return x * max(0, min(1, x/6+0.5)) }).with(bySlopeX(hardSwishSlope))
 	Mish       = same(func(x float64) float64 { return x * math.Tanh(softplus(x)) }).with(bySlopeX(mishSlope))
-	Gelu       = lift4(gelu4, func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) }).with(geluGrad)
+	Gelu       = lift4(gelu4, func(x float64) float64 { return 0.5 * x * math.Erfc(-x*(1/math.Sqrt2)) }).vector(&simd.gelu).with(geluGrad)
 	GeluTanh   = lift4(
 		// 1 + tanh(u) is 2 sigmoid(2u), without the cancellation.
 		times4(func(x float64) float64 { return 2 * geluInner(x) }, sigmoid4),
-		func(x float64) float64 { return x * sigmoid64(2*geluInner(x)) }).with(geluTanhGrad)
+		func(x float64) float64 { return x * sigmoid64(2*geluInner(x)) }).vector(&simd.geluTanh).with(geluTanhGrad)
 )
 
 // SiLU returns x * sigmoid(alpha x), which is QuickGelu for alpha 1.702 and Swish for 1.
 func SiLU(alpha float64) Unary {
-	return lift4(
+	u := lift4(
 		times4(func(x float64) float64 { return alpha * x }, sigmoid4),
 		func(x float64) float64 { return x * sigmoid64(alpha*x) }).with(siluGrad(alpha))
+	portable := u.F32
+	u.F32 = func(dst, src []float32) {
+		src = src[:len(dst)]
+		if simd.silu == nil || len(dst) == 0 {
+			portable(dst, src)
+			return
+		}
+		simd.silu(&dst[0], &src[0], len(dst), -alpha)
+	}
+	return u
 }
 
 // LeakyRelu returns x for x >= 0 and alpha x below.

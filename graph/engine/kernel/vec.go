@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // Loops over slices of one length: what the other kernels are made of. Lengths are those of the first slice. Results may overlap an
 // operand only if they are the same slice. An element's result depends on that element alone, wherever it is in the slice.
 //
@@ -11,6 +9,9 @@ import "math"
 // vecAdd computes dst = a + b.
 func vecAdd[T Float](dst, a, b []T) {
 	a, b = a[:len(dst)], b[:len(dst)]
+	if fast3(simd.add, dst, a, b) {
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i] + b[i]
 	}
@@ -19,6 +20,9 @@ func vecAdd[T Float](dst, a, b []T) {
 // vecSub computes dst = a - b.
 func vecSub[T Float](dst, a, b []T) {
 	a, b = a[:len(dst)], b[:len(dst)]
+	if fast3(simd.sub, dst, a, b) {
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i] - b[i]
 	}
@@ -27,6 +31,9 @@ func vecSub[T Float](dst, a, b []T) {
 // vecMul computes dst = a * b.
 func vecMul[T Float](dst, a, b []T) {
 	a, b = a[:len(dst)], b[:len(dst)]
+	if fast3(simd.mul, dst, a, b) {
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i] * b[i]
 	}
@@ -35,6 +42,9 @@ func vecMul[T Float](dst, a, b []T) {
 // vecDiv computes dst = a / b.
 func vecDiv[T Float](dst, a, b []T) {
 	a, b = a[:len(dst)], b[:len(dst)]
+	if fast3(simd.div, dst, a, b) {
+		return
+	}
 	for i := range dst {
 		dst[i] = a[i] / b[i]
 	}
@@ -43,6 +53,10 @@ func vecDiv[T Float](dst, a, b []T) {
 // vecMulAdd computes dst = a * b + c, rounding twice. dst may be c.
 func vecMulAdd[T Float](dst, a, b, c []T) {
 	a, b, c = a[:len(dst)], b[:len(dst)], c[:len(dst)]
+	if d, ok := fast(simd.mulAdd != nil, dst); ok {
+		simd.mulAdd(&d[0], first(a), first(b), first(c), len(d))
+		return
+	}
 	for i := range dst {
 		dst[i] = T(a[i]*b[i]) + c[i]
 	}
@@ -51,6 +65,9 @@ func vecMulAdd[T Float](dst, a, b, c []T) {
 // vecAxpy computes y += alpha * x, rounding twice.
 func vecAxpy[T Float](alpha T, x, y []T) {
 	x = x[:len(y)]
+	if fastScalar(simd.axpy, y, x, alpha) {
+		return
+	}
 	for i := range y {
 		y[i] += T(alpha * x[i])
 	}
@@ -59,6 +76,9 @@ func vecAxpy[T Float](alpha T, x, y []T) {
 // vecScale computes dst = x * alpha.
 func vecScale[T Float](dst, x []T, alpha T) {
 	x = x[:len(dst)]
+	if fastScalar(simd.scale, dst, x, alpha) {
+		return
+	}
 	for i := range dst {
 		dst[i] = x[i] * alpha
 	}
@@ -67,51 +87,79 @@ func vecScale[T Float](dst, x []T, alpha T) {
 // vecAddScalar computes dst = x + alpha.
 func vecAddScalar[T Float](dst, x []T, alpha T) {
 	x = x[:len(dst)]
+	if fastScalar(simd.addScalar, dst, x, alpha) {
+		return
+	}
 	for i := range dst {
 		dst[i] = x[i] + alpha
 	}
 }
 
-// vecDot is the inner product, summed in float64.
-func vecDot[T Float](a, b []T) float64 {
-	var s float64
-	b = b[:len(a)]
-	for i, v := range a {
-		s += float64(v) * float64(b[i])
+// vecDivScalar computes dst = x / alpha.
+func vecDivScalar[T Float](dst, x []T, alpha T) {
+	x = x[:len(dst)]
+	if fastScalar(simd.divScalar, dst, x, alpha) {
+		return
 	}
-	return s
+	for i := range dst {
+		dst[i] = x[i] / alpha
+	}
 }
 
-// vecSum is the sum in float64.
-func vecSum[T Float](x []T) float64 {
-	var s float64
-	for _, v := range x {
-		s += float64(v)
+// vecScalarSub computes dst = alpha - x.
+func vecScalarSub[T Float](dst, x []T, alpha T) {
+	x = x[:len(dst)]
+	if fastScalar(simd.scalarSub, dst, x, alpha) {
+		return
 	}
-	return s
+	for i := range dst {
+		dst[i] = alpha - x[i]
+	}
 }
 
-// vecSumSq is the sum of squares in float64.
-func vecSumSq[T Float](x []T) float64 {
-	var s float64
-	for _, v := range x {
-		s += float64(v) * float64(v)
+// vecScalarDiv computes dst = alpha / x.
+func vecScalarDiv[T Float](dst, x []T, alpha T) {
+	x = x[:len(dst)]
+	if fastScalar(simd.scalarDiv, dst, x, alpha) {
+		return
 	}
-	return s
+	for i := range dst {
+		dst[i] = alpha / x[i]
+	}
 }
 
-// vecMax is the largest element, NaNs apart; -Inf if there is none.
-func vecMax[T Float](x []T) T {
-	top := T(math.Inf(-1))
-	for _, v := range x {
-		if v > top {
-			top = v
-		}
+// vecMulDiff computes dst = a * (b - alpha).
+func vecMulDiff[T Float](dst, a, b []T, alpha T) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	if d, ok := fast(simd.mulDiff != nil, dst); ok {
+		simd.mulDiff(&d[0], first(a), first(b), len(d), float32(alpha))
+		return
 	}
-	return top
+	for i := range dst {
+		dst[i] = a[i] * (b[i] - alpha)
+	}
 }
 
-// vecExpSum computes dst = e^(src - top) and returns the sum.
-func vecExpSum[T Float](dst, src []T, top T) (sum float64) {
-	return expRow(dst, src, top)
+// vecNormGrad computes dst = scale * (a - shift - b * slope), rounding after each operation.
+func vecNormGrad[T Float](dst, a, b []T, scale, shift, slope T) {
+	a, b = a[:len(dst)], b[:len(dst)]
+	if d, ok := fast(simd.normGrad != nil, dst); ok {
+		simd.normGrad(&d[0], first(a), first(b), len(d), float32(scale), float32(shift), float32(slope))
+		return
+	}
+	for i := range dst {
+		dst[i] = scale * ((a[i] - shift) - T(b[i]*slope))
+	}
+}
+
+// vecNormalize computes dst = (x - mean) * scale in float64, rounded once.
+func vecNormalize[T Float](dst, x []T, mean, scale float64) {
+	x = x[:len(dst)]
+	if d, ok := fast(simd.normalize != nil, dst); ok {
+		simd.normalize(&d[0], first(x), len(d), mean, scale)
+		return
+	}
+	for i, v := range x {
+		dst[i] = T((float64(v) - mean) * scale)
+	}
 }
