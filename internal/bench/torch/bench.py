@@ -26,7 +26,7 @@ class Worker:
 
     def __init__(self, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.command, self.seconds, self.values = command, [], []
+        self.command, self.seconds, self.cpu, self.values = command, [], [], []
         if self._line() != "ready":
             raise RuntimeError(f"{command}: not ready")
 
@@ -43,10 +43,15 @@ class Worker:
         self.values += answer["values"]
         if count:
             self.seconds += answer["seconds"]
+            self.cpu += answer["cpu"]
         time.sleep(0.25)  # until its threads have stopped spinning
 
     def median(self):
         return statistics.median(self.seconds)
+
+    def work(self):
+        """Processor time of a step: what a busy machine changes least. Threads that wait for each other count as working."""
+        return statistics.median(self.cpu)
 
     def close(self):
         """Ends the process; returns its peak memory and what it took before the first step."""
@@ -78,13 +83,13 @@ def best_torch(folder, threads, mode):
     """The arguments under which PyTorch is fastest."""
     ways = [("--threads", str(t), *fast, *adamw) for t, fast, adamw in itertools.product(
         range(1, threads + 1), ([], ["--fast"]), (["--adamw", "fused"], ["--adamw", "foreach"]) if mode == "train" else ([],))]
-    medians = {}
+    fastest = {}
     for way in ways:
         w = torch_worker(folder, mode, way)
         rounds([w], 2, 1, 5)
-        medians[way] = min(w.seconds)
+        fastest[way] = min(w.seconds)
         w.close()
-    return min(medians, key=medians.get)
+    return min(fastest, key=fastest.get)
 
 
 def torch_worker(folder, mode, way):
@@ -109,6 +114,7 @@ def compare(options, binary, folder, name, threads):
         check(ours, theirs, f"{name}, training")
         a, b = ours.close(), theirs.close()
         row |= {"torch_way": " ".join(way), "step_ms": 1e3 * ours.median(), "torch_step_ms": 1e3 * theirs.median(), "step_ratio": ours.median() / theirs.median(),
+                "cpu_ms": 1e3 * ours.work(), "torch_cpu_ms": 1e3 * theirs.work(), "cpu_ratio": ours.work() / theirs.work(),
                 "peak_mib": a["peak"] / 2**20, "torch_peak_mib": b["peak"] / 2**20, "torch_base_mib": b["base"] / 2**20, "peak_ratio": a["peak"] / b["peak"]}
     if "forward" in options.modes:
         ours = Worker(*ours_at, "-mode", "forward")
@@ -116,13 +122,14 @@ def compare(options, binary, folder, name, threads):
         rounds([ours, runtime], 3, options.rounds, 3)
         check(ours, runtime, f"{name}, forward")
         ours.close(), runtime.close()
-        row |= {"forward_ms": 1e3 * ours.median(), "ort_forward_ms": 1e3 * runtime.median(), "forward_ratio": ours.median() / runtime.median()}
+        row |= {"forward_ms": 1e3 * ours.median(), "ort_forward_ms": 1e3 * runtime.median(), "forward_ratio": ours.median() / runtime.median(),
+                "forward_cpu_ratio": ours.work() / runtime.work()}
     return row
 
 
-HEADINGS = [("case", "case", "s"), ("threads", "thr", "d"), ("step_ms", "step ms", ".1f"), ("torch_step_ms", "torch ms", ".1f"), ("step_ratio", "ratio", ".2f"),
+HEADINGS = [("case", "case", "s"), ("threads", "thr", "d"), ("step_ms", "step ms", ".1f"), ("torch_step_ms", "torch ms", ".1f"), ("step_ratio", "ratio", ".2f"), ("cpu_ratio", "CPU", ".2f"),
             ("peak_mib", "peak MiB", ".0f"), ("torch_peak_mib", "torch MiB", ".0f"), ("torch_base_mib", "(before)", ".0f"), ("peak_ratio", "ratio", ".2f"),
-            ("forward_ms", "forward ms", ".1f"), ("ort_forward_ms", "ORT ms", ".1f"), ("forward_ratio", "ratio", ".2f"), ("torch_way", "PyTorch's best way", "s")]
+            ("forward_ms", "forward ms", ".1f"), ("ort_forward_ms", "ORT ms", ".1f"), ("forward_ratio", "ratio", ".2f"), ("forward_cpu_ratio", "CPU", ".2f"), ("torch_way", "PyTorch's best way", "s")]
 
 
 def cells(row):

@@ -87,10 +87,11 @@ func run() (err error) {
 func serve(step stepper, batches int, profile string) (err error) {
 	type times struct {
 		Seconds []float64 `json:"seconds"`
+		CPU     []float64 `json:"cpu"` // of all threads
 		Values  []float64 `json:"values"`
 	}
 	out := json.NewEncoder(os.Stdout)
-	base, done := peak(), 0
+	base, done := usage().peak, 0
 	fmt.Println("ready")
 	lines := bufio.NewScanner(os.Stdin)
 	for first := true; lines.Scan(); first = false {
@@ -108,12 +109,13 @@ func serve(step stepper, batches int, profile string) (err error) {
 		}
 		var t times
 		for range n {
-			start := time.Now()
+			start, worked := time.Now(), usage()
 			v, err := step(done % batches)
 			if err != nil {
 				return err
 			}
 			t.Seconds = append(t.Seconds, time.Since(start).Seconds())
+			t.CPU = append(t.CPU, usage().cpu-worked.cpu)
 			t.Values = append(t.Values, v)
 			done++
 		}
@@ -124,7 +126,7 @@ func serve(step stepper, batches int, profile string) (err error) {
 	if err := lines.Err(); err != nil {
 		return err
 	}
-	return out.Encode(map[string]int64{"peak": peak(), "base": base})
+	return out.Encode(map[string]int64{"peak": usage().peak, "base": base})
 }
 
 func startProfile(path string) (stop func(), err error) {
@@ -143,13 +145,18 @@ func startProfile(path string) (stop func(), err error) {
 	}, nil
 }
 
-// peak is the largest resident memory so far, in bytes.
-func peak() int64 {
+// used is what the process has taken so far: seconds of all threads, and bytes of resident memory at most.
+type used struct {
+	cpu  float64
+	peak int64
+}
+
+func usage() used {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return u.Maxrss << 10
+	// It fails only for arguments that are wrong.
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	cpu := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return used{cpu.Seconds(), u.Maxrss << 10}
 }
 
 // forward runs the model as it is.

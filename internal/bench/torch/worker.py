@@ -79,13 +79,14 @@ def main():
     base, done = peak(), 0
     print("ready", flush=True)
     for line in sys.stdin:
-        seconds, values = [], []
+        seconds, cpu, values = [], [], []
         for _ in range(int(line)):
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             values.append(step(done % case["batches"]))
             seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - worked)
             done += 1
-        print(json.dumps({"seconds": seconds, "values": values}), flush=True)
+        print(json.dumps({"seconds": seconds, "cpu": cpu, "values": values}), flush=True)
     print(json.dumps({"peak": peak(), "base": base}), flush=True)
 
 
