@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -66,6 +67,9 @@ func (o *binaryOp) partial(b *backward, k *call, d *value, i int) (*value, error
 			op = kernel.MaxFirst
 		}
 		return b.call(&binaryGradOp{op: op}, d, x, y)
+	}
+	if o.op == kernel.Pow && i == 0 && y.size() == 1 && y.known != nil && isFloat(y.dt) && slices.Equal(d.shape, x.shape) {
+		return b.call(unaryGradOp{kernel.PowerGrad(y.known.float(0))}, d, x, nil)
 	}
 	// The exponent of a power may have a type of its own.
 	y, err := b.relabel(y, x.dt)

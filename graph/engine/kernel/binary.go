@@ -22,114 +22,32 @@ const (
 // Binary computes out = a op b; the walk's operands are out, a and b, and out is contiguous.
 func Binary[T Number](threads int, op BinaryOp, w *Walk, out, a, b []T) {
 	sa, sb := w.Inner[1], w.Inner[2]
+	f := binaryFunc[T](op)
 	w.Range(threads, func(n int, off []int) {
 		o := out[off[0] : off[0]+n]
 		x, y := a[off[1]:], b[off[2]:]
-		switch op {
-		case Add:
-			addRun(o, x, y, sa, sb)
-		case Sub:
-			subRun(o, x, y, sa, sb)
-		case Mul:
-			mulRun(o, x, y, sa, sb)
-		case Div:
-			divRun(o, x, y, sa, sb)
-		default:
-			f := binaryFunc[T](op)
-			i, j := 0, 0
-			for k := range o {
-				o[k] = f(x[i], y[j])
-				i += sa
-				j += sb
-			}
+		if tryFloatRun(op, o, x, y, sa, sb) {
+			return
+		}
+		i, j := 0, 0
+		for k := range o {
+			o[k] = f(x[i], y[j])
+			i += sa
+			j += sb
 		}
 	})
 }
 
-func addRun[T Number](o, x, y []T, sx, sy int) {
-	switch {
-	case sx == 1 && sy == 1:
-		x, y = x[:len(o)], y[:len(o)]
-		for i := range o {
-			o[i] = x[i] + y[i]
-		}
-	case sx == 1 && sy == 0:
-		x = x[:len(o)]
-		v := y[0]
-		for i := range o {
-			o[i] = x[i] + v
-		}
-	case sx == 0 && sy == 1:
-		addRun(o, y, x, sy, sx)
-	default:
-		i, j := 0, 0
-		for k := range o {
-			o[k] = x[i] + y[j]
-			i += sx
-			j += sy
-		}
-	}
-}
-
-func subRun[T Number](o, x, y []T, sx, sy int) {
-	if sx == 1 && sy == 1 {
-		x, y = x[:len(o)], y[:len(o)]
-		for i := range o {
-			o[i] = x[i] - y[i]
-		}
-		return
-	}
-	i, j := 0, 0
-	for k := range o {
-		o[k] = x[i] - y[j]
-		i += sx
-		j += sy
-	}
-}
-
-func mulRun[T Number](o, x, y []T, sx, sy int) {
-	switch {
-	case sx == 1 && sy == 1:
-		x, y = x[:len(o)], y[:len(o)]
-		for i := range o {
-			o[i] = x[i] * y[i]
-		}
-	case sx == 1 && sy == 0:
-		x = x[:len(o)]
-		v := y[0]
-		for i := range o {
-			o[i] = x[i] * v
-		}
-	case sx == 0 && sy == 1:
-		mulRun(o, y, x, sy, sx)
-	default:
-		i, j := 0, 0
-		for k := range o {
-			o[k] = x[i] * y[j]
-			i += sx
-			j += sy
-		}
-	}
-}
-
-func divRun[T Number](o, x, y []T, sx, sy int) {
-	if sx == 1 && sy == 1 {
-		x, y = x[:len(o)], y[:len(o)]
-		for i := range o {
-			o[i] = x[i] / y[i]
-		}
-		return
-	}
-	i, j := 0, 0
-	for k := range o {
-		o[k] = x[i] / y[j]
-		i += sx
-		j += sy
-	}
-}
-
 func binaryFunc[T Number](op BinaryOp) func(a, b T) T {
 	switch op {
+	case Add:
+		return func(a, b T) T { return a + b }
+	case Sub:
+		return func(a, b T) T { return a - b }
+	case Mul:
+		return func(a, b T) T { return a * b }
+	case Div:
+		return func(a, b T) T { return a / b }
 	case Pow:
 		return pow[T]
 	case Min:

@@ -115,3 +115,28 @@ func powByFirst[T Float](d, x, y T) T {
 	}
 	return T(float64(d) * float64(y) * math.Pow(float64(x), float64(y)-1))
 }
+
+// PowerGrad is the derivative of x to a fixed power.
+func PowerGrad(p float64) Derivative {
+	switch p {
+	case 2:
+		return Derivative{ReadsX: true, F32: squareGradRun[float32], F64: squareGradRun[float64]}
+	case 3:
+		return Derivative{ReadsX: true, F32: cubeGradRun[float32], F64: cubeGradRun[float64]}
+	}
+	return bySlopeX(func(x float64) float64 { return powByFirst(1, x, p) })
+}
+
+func squareGradRun[T Float](dx, dy, x, _ []T) {
+	dy, x = dy[:len(dx)], x[:len(dx)]
+	for i := range dx {
+		dx[i] = dy[i] * (2 * x[i])
+	}
+}
+
+func cubeGradRun[T Float](dx, dy, x, _ []T) {
+	dy, x = dy[:len(dx)], x[:len(dx)]
+	for i := range dx {
+		dx[i] = dy[i] * (3 * x[i] * x[i])
+	}
+}
