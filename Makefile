@@ -16,7 +16,7 @@ RACE := ./onnxio/... ./graph/... ./ligo/... ./verify/...
 # Linters live in a module of their own: what they need must not decide the versions that ligoonnx is built with.
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 
-.PHONY: all build test unit race lint bench bench-torch torch-gradients fuzz generate demo oracle clean
+.PHONY: all build test unit race lint bench bench-openblas bench-torch torch-gradients fuzz generate demo oracle clean
 
 all: build
 
@@ -48,9 +48,18 @@ lint:
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
 
+# Matrix products are measured against OpenBLAS, if there is a C compiler and the library, and the rest by Go's benchmarks.
 # BENCH picks one: make bench BENCH=Expand. Growing BERT-small to BERT-base reports wall time and peak memory of the command itself.
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+	@$(MAKE) --no-print-directory bench-openblas
+
+bench-openblas:
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
+		cd internal/bench/openblas && $(GO) run .; \
+	else \
+		echo "SKIPPED: no C compiler, so no comparison with OpenBLAS" >&2; \
+	fi
 
 # Training steps beside PyTorch's and forward passes beside ONNX Runtime's, on one model, one batch and one number of threads. It needs
 # a Python with PyTorch, which is too large for the oracle's environment:

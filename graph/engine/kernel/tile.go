@@ -1,14 +1,20 @@
 package kernel
 
-// maxTile is the largest tile.m * tile.n of any tile.
+// maxTile is the largest number of elements that a tile of C has.
 const maxTile = 14 * 32
 
-// tile is a register-blocked product of two packed panels.
+// tile is a register-blocked product of a packed panel of A with some columns of B, for a few heights and two widths: full, and
+// narrow for what is left of the columns (0: none).
 type tile[T Float] struct {
-	name string
-	m, n int
-	// run computes acc[i*n+j] = sum over p < k of a[p*m+i] * b[p*n+j], p ascending.
-	run func(k int, a, b, acc []T)
+	name         string
+	heights      []int // descending
+	full, narrow int
+	// run computes c[i*ldc+j] = alpha * sum over p < k of a[p*m+i] * b[p*ldb+j], p ascending, plus beta * c[i*ldc+j] if beta is
+	// not 0, for m (a height) rows and n (full or narrow) columns. Every element is computed alike in all of them.
+	run func(m, n, k int, a, b []T, ldb int, c []T, ldc int, alpha, beta T)
+	// packRows and packCols are those of the package, or faster ones.
+	packRows func(dst, src []T, ld, rows, k, w int)
+	packCols func(dst, src []T, ld, cols, k, w int)
 }
 
 // The tiles in use, chosen once by what the processor has.
@@ -26,45 +32,59 @@ func pickTile[T Float]() tile[T] {
 	return t.(tile[T])
 }
 
+func portable[T Float]() tile[T] {
+	return tile[T]{name: "portable", heights: []int{4}, full: 2, run: tile4x2[T], packRows: packRows[T, T], packCols: packCols[T, T]}
+}
+
 // tile4x2 is the portable tile. It keeps eight accumulators in registers; larger tiles spill on amd64, which has fifteen usable
 // scalar registers.
-func tile4x2[T Float](k int, a, b, acc []T) {
+func tile4x2[T Float](_, _, k int, a, b []T, ldb int, c []T, ldc int, alpha, beta T) {
 	var c00, c01, c10, c11, c20, c21, c30, c31 T
-	a, b = a[:4*k], b[:2*k]
-	for len(a) >= 8 && len(b) >= 4 {
-		p, q := (*[8]T)(a), (*[4]T)(b)
-		b0, b1 := q[0], q[1]
-		c00 += p[0] * b0
-		c01 += p[0] * b1
-		c10 += p[1] * b0
-		c11 += p[1] * b1
-		c20 += p[2] * b0
-		c21 += p[2] * b1
-		c30 += p[3] * b0
-		c31 += p[3] * b1
-		b0, b1 = q[2], q[3]
-		c00 += p[4] * b0
-		c01 += p[4] * b1
-		c10 += p[5] * b0
-		c11 += p[5] * b1
-		c20 += p[6] * b0
-		c21 += p[6] * b1
-		c30 += p[7] * b0
-		c31 += p[7] * b1
-		a, b = a[8:], b[4:]
+	for p := range k {
+		q, r := (*[4]T)(a[4*p:]), (*[2]T)(b[p*ldb:])
+		b0, b1 := r[0], r[1]
+		c00 += q[0] * b0
+		c01 += q[0] * b1
+		c10 += q[1] * b0
+		c11 += q[1] * b1
+		c20 += q[2] * b0
+		c21 += q[2] * b1
+		c30 += q[3] * b0
+		c31 += q[3] * b1
 	}
-	if len(a) >= 4 && len(b) >= 2 {
-		b0, b1 := b[0], b[1]
-		c00 += a[0] * b0
-		c01 += a[0] * b1
-		c10 += a[1] * b0
-		c11 += a[1] * b1
-		c20 += a[2] * b0
-		c21 += a[2] * b1
-		c30 += a[3] * b0
-		c31 += a[3] * b1
+	for i, s := range [4][2]T{{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}} {
+		o := (*[2]T)(c[i*ldc:])
+		for j, v := range s {
+			v *= alpha
+			if beta != 0 {
+				v += beta * o[j]
+			}
+			o[j] = v
+		}
 	}
-	o := (*[8]T)(acc)
-	o[0], o[1], o[2], o[3] = c00, c01, c10, c11
-	o[4], o[5], o[6], o[7] = c20, c21, c30, c31
+}
+
+// packRows interleaves rows (contiguous along k): dst[p*w+r] = src[r*ld+p], and 0 for rows <= r < w.
+func packRows[T, S Float](dst []T, src []S, ld, rows, k, w int) {
+	for r := range rows {
+		for p, v := range src[r*ld : r*ld+k] {
+			dst[p*w+r] = T(v)
+		}
+	}
+	pad(dst, rows, k, w)
+}
+
+// packCols copies strips of rows that run along the panel: dst[p*w+r] = src[p*ld+r], and 0 for cols <= r < w.
+func packCols[T, S Float](dst []T, src []S, ld, cols, k, w int) {
+	for p := range k {
+		widenRun(dst[p*w:p*w+cols], src[p*ld:p*ld+cols])
+	}
+	pad(dst, cols, k, w)
+}
+
+// pad fills the elements of a panel of width w that are past n.
+func pad[T Float](dst []T, n, k, w int) {
+	for p := 0; n < w && p < k; p++ {
+		clear(dst[p*w+n : p*w+w])
+	}
 }

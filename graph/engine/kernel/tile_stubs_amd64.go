@@ -4,14 +4,171 @@
 
 package kernel
 
-// tile6x16AVX2 computes acc[i*16+j] = sum over p < k of a[p*6+i] * b[p*16+j].
-func tile6x16AVX2(k int, a *float32, b *float32, acc *float32)
+// stile6x16AVX2 computes c[i,j] = alpha * sum over p < k of a[p*6+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile6x16AVX2(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
 
-// tile6x8AVX2 computes acc[i*8+j] = sum over p < k of a[p*6+i] * b[p*8+j].
-func tile6x8AVX2(k int, a *float64, b *float64, acc *float64)
+// stile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[p*6+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile6x8AVX2(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
 
-// tile14x32AVX512 computes acc[i*32+j] = sum over p < k of a[p*14+i] * b[p*32+j].
-func tile14x32AVX512(k int, a *float32, b *float32, acc *float32)
+// stile4x16AVX2 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile4x16AVX2(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
 
-// tile14x16AVX512 computes acc[i*16+j] = sum over p < k of a[p*14+i] * b[p*16+j].
-func tile14x16AVX512(k int, a *float64, b *float64, acc *float64)
+// stile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile4x8AVX2(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// dtile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[p*6+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile6x8AVX2(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile6x4AVX2 computes c[i,j] = alpha * sum over p < k of a[p*6+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile6x4AVX2(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile4x8AVX2(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile4x4AVX2 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile4x4AVX2(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// stile14x32AVX512 computes c[i,j] = alpha * sum over p < k of a[p*14+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile14x32AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*14+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile14x16AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile12x32AVX512 computes c[i,j] = alpha * sum over p < k of a[p*12+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile12x32AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*12+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile12x16AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile8x32AVX512 computes c[i,j] = alpha * sum over p < k of a[p*8+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile8x32AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*8+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile8x16AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile4x32AVX512 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile4x32AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// stile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func stile4x16AVX512(k int, a *float32, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+
+// dtile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*14+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile14x16AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile14x8AVX512 computes c[i,j] = alpha * sum over p < k of a[p*14+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile14x8AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*12+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile12x16AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile12x8AVX512 computes c[i,j] = alpha * sum over p < k of a[p*12+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile12x8AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*8+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile8x16AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile8x8AVX512 computes c[i,j] = alpha * sum over p < k of a[p*8+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile8x8AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile4x16AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// dtile4x8AVX512 computes c[i,j] = alpha * sum over p < k of a[p*4+i] * b[p,j], plus beta * c[i,j] if c is to be read.
+// Rows of b and c are ldb and ldc bytes apart.
+//
+//go:noescape
+func dtile4x8AVX512(k int, a *float64, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+
+// transpose8AVX2 copies 8 rows of src, lds bytes apart, to the columns of dst, whose rows are ldd bytes apart: blocks times 8 columns.
+//
+//go:noescape
+func transpose8AVX2(blocks int, dst *float32, ldd int, src *float32, lds int)
+
+// transpose4AVX2 copies 4 rows of src, lds bytes apart, to the columns of dst, whose rows are ldd bytes apart: blocks times 4 columns.
+//
+//go:noescape
+func transpose4AVX2(blocks int, dst *float32, ldd int, src *float32, lds int)
+
+// strip8AVX2 copies 8 columns; rows of dst and src are ldd and lds bytes apart.
+//
+//go:noescape
+func strip8AVX2(rows int, dst *float32, ldd int, src *float32, lds int)
+
+// strip4AVX2 copies 4 columns; rows of dst and src are ldd and lds bytes apart.
+//
+//go:noescape
+func strip4AVX2(rows int, dst *float32, ldd int, src *float32, lds int)
+
+// strip32AVX2 copies 32 columns; rows of dst and src are ldd and lds bytes apart.
+//
+//go:noescape
+func strip32AVX2(rows int, dst *float32, ldd int, src *float32, lds int)

@@ -10,10 +10,10 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// tile describes acc[m][n] = a panel of m rows times a panel of n columns. The accumulators fill all vector registers but those
-// for n columns of b and, without broadcast operands, one element of a.
+// tile describes a product of a packed panel of m rows with n vectors of columns. The accumulators of the largest fill all vector
+// registers but those for n columns of b and two elements of a.
 type tile struct {
-	name  string
+	isa   string
 	bytes int // of an element
 	m     int
 	n     int // in vectors
@@ -22,14 +22,20 @@ type tile struct {
 
 func main() {
 	ConstraintExpr("amd64,!noasm")
-	for _, t := range []tile{
-		{"tile6x16AVX2", 4, 6, 2, 32},
-		{"tile6x8AVX2", 8, 6, 2, 32},
-		{"tile14x32AVX512", 4, 14, 2, 64},
-		{"tile14x16AVX512", 8, 14, 2, 64},
-	} {
-		t.emit()
+	for _, isa := range []struct {
+		name    string
+		width   int
+		heights []int
+	}{{"AVX2", 32, []int{6, 4}}, {"AVX512", 64, []int{14, 12, 8, 4}}} {
+		for _, bytes := range []int{4, 8} {
+			for _, m := range isa.heights {
+				for n := 2; n >= 1; n-- {
+					tile{isa.name, bytes, m, n, isa.width}.emit()
+				}
+			}
+		}
 	}
+	packing()
 	Generate()
 }
 
@@ -41,16 +47,28 @@ func (t tile) vector() reg.VecVirtual {
 }
 
 func (t tile) emit() {
-	elem := map[int]string{4: "float32", 8: "float64"}[t.bytes]
-	TEXT(t.name, NOSPLIT, fmt.Sprintf("func(k int, a, b, acc *%s)", elem))
-	Doc(fmt.Sprintf("%s computes acc[i*%d+j] = sum over p < k of a[p*%d+i] * b[p*%d+j].", t.name, t.cols(), t.m, t.cols()))
+	// As in BLAS, s is single precision and d double.
+	letter, elem := "s", "float32"
+	if t.bytes == 8 {
+		letter, elem = "d", "float64"
+	}
+	name := fmt.Sprintf("%stile%dx%d%s", letter, t.m, t.cols(), t.isa)
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(k int, a, b *%s, ldb int, c *%s, ldc int, alpha, beta %s, read bool)", elem, elem, elem))
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes c[i,j] = alpha * sum over p < k of a[p*%d+i] * b[p,j], plus beta * c[i,j] if c is to be read.", name, t.m),
+		"Rows of b and c are ldb and ldc bytes apart.")
 	k := Load(Param("k"), GP64())
 	a := Load(Param("a"), GP64())
 	b := Load(Param("b"), GP64())
-	acc := Load(Param("acc"), GP64())
+	ldb := Load(Param("ldb"), GP64())
+	c := Load(Param("c"), GP64())
+	ldc := Load(Param("ldc"), GP64())
+	// The rows of c are needed when the sums are ready; they are often far away.
+	row := GP64()
+	MOVQ(c, row)
 	sums := make([][]reg.VecVirtual, t.m)
 	for i := range sums {
-		for range t.n {
+		for j := range t.n {
 			v := t.vector()
 			sums[i] = append(sums[i], v)
 			if t.width == 64 {
@@ -58,11 +76,13 @@ func (t tile) emit() {
 			} else {
 				VXORPS(v, v, v)
 			}
+			if j*t.width%64 == 0 {
+				PREFETCHT0(Mem{Base: row, Disp: j * t.width})
+			}
 		}
+		ADDQ(ldc, row)
 	}
-	loop, done := t.name+"_loop", t.name+"_done"
-	TESTQ(k, k)
-	JZ(LabelRef(done))
+	loop := name + "_loop"
 	Label(loop)
 	cols := make([]reg.VecVirtual, t.n)
 	for j := range cols {
@@ -70,46 +90,84 @@ func (t tile) emit() {
 		VMOVUPS(Mem{Base: b, Disp: j * t.width}, cols[j])
 	}
 	for i, row := range sums {
-		from := Mem{Base: a, Disp: i * t.bytes}
-		x := Op(from)
-		if t.width == 32 {
-			v := t.vector()
-			if t.bytes == 4 {
-				VBROADCASTSS(from, v)
-			} else {
-				VBROADCASTSD(from, v)
-			}
-			x = v
-		}
+		x := t.vector()
+		t.broadcast(Mem{Base: a, Disp: i * t.bytes}, x)
 		for j, s := range row {
 			t.fma(x, cols[j], s)
 		}
 	}
 	ADDQ(Imm(uint64(t.m*t.bytes)), a)
-	ADDQ(Imm(uint64(t.n*t.width)), b)
+	ADDQ(ldb, b)
 	DECQ(k)
 	JNZ(LabelRef(loop))
-	Label(done)
+	t.store(name, sums, c, ldc)
+}
+
+// store writes alpha times the sums, plus beta times what is there.
+func (t tile) store(name string, sums [][]reg.VecVirtual, c, ldc reg.Register) {
+	write := name + "_write"
+	alpha, beta := t.vector(), t.vector()
+	t.broadcast(t.param("alpha"), alpha)
+	t.broadcast(t.param("beta"), beta)
+	read := Load(Param("read"), GP8())
+	TESTB(read, read)
+	JZ(LabelRef(write))
 	for i, row := range sums {
 		for j, s := range row {
-			VMOVUPS(s, Mem{Base: acc, Disp: (i*t.n + j) * t.width})
+			t.mul(alpha, s)
+			t.fma(Mem{Base: c, Disp: j * t.width}, beta, s)
+			VMOVUPS(s, Mem{Base: c, Disp: j * t.width})
+		}
+		if i < t.m-1 {
+			ADDQ(ldc, c)
+		}
+	}
+	VZEROUPPER()
+	RET()
+	Label(write)
+	for i, row := range sums {
+		for j, s := range row {
+			t.mul(alpha, s)
+			VMOVUPS(s, Mem{Base: c, Disp: j * t.width})
+		}
+		if i < t.m-1 {
+			ADDQ(ldc, c)
 		}
 	}
 	VZEROUPPER()
 	RET()
 }
 
+func (t tile) param(name string) Op {
+	b, err := Param(name).Resolve()
+	if err != nil {
+		panic(err)
+	}
+	return b.Addr
+}
+
 func (t tile) cols() int { return t.n * t.width / t.bytes }
 
+func (t tile) broadcast(from, to Op) {
+	if t.bytes == 4 {
+		VBROADCASTSS(from, to)
+	} else {
+		VBROADCASTSD(from, to)
+	}
+}
+
+func (t tile) mul(x, y Op) {
+	if t.bytes == 4 {
+		VMULPS(x, y, y)
+	} else {
+		VMULPD(x, y, y)
+	}
+}
+
 func (t tile) fma(x, y, sum Op) {
-	switch {
-	case t.width == 64 && t.bytes == 4:
-		VFMADD231PS_BCST(x, y, sum)
-	case t.width == 64:
-		VFMADD231PD_BCST(x, y, sum)
-	case t.bytes == 4:
+	if t.bytes == 4 {
 		VFMADD231PS(x, y, sum)
-	default:
+	} else {
 		VFMADD231PD(x, y, sum)
 	}
 }
