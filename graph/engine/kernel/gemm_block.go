@@ -3,6 +3,7 @@ package kernel
 import (
 	"runtime"
 	"sync/atomic"
+	"unsafe"
 )
 
 // Blocking of the matrix product, as Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, do it:
@@ -12,8 +13,7 @@ const (
 	blockM  = 168
 	blockK  = 384
 	groupK  = 8 * blockK
-	packedB = 1 << 20 // elements
-	minCols = 256
+	packedB = 2 << 20 // bytes
 	// packCut is how many columns one unit of packing has, stripCut the least that one of multiplying has.
 	packCut  = 128
 	stripCut = 128
@@ -57,9 +57,13 @@ func (g *gemm[T]) run(threads int) {
 	g.plan(threads)
 	stages := g.groups * ((g.n + g.cols - 1) / g.cols)
 	if !g.direct {
-		for i := range min(stages, 2) {
-			g.packed[i] = borrow[T](min(groupK, g.k) * roundUp(min(g.cols, g.n), g.tile.full))
+		// A second one is packed while other goroutines still multiply with the first.
+		for i := range min(stages, threads, 2) {
+			g.packed[i] = borrow[T](min(groupK, g.k) * g.cols)
 			defer giveBack(g.packed[i])
+		}
+		if g.packed[1] == nil {
+			g.packed[1] = g.packed[0]
 		}
 	}
 	if threads > 1 {
@@ -77,7 +81,8 @@ func (g *gemm[T]) plan(threads int) {
 	g.panels = (g.m + g.tile.heights[0] - 1) / g.tile.heights[0]
 	g.groups = (g.k + groupK - 1) / groupK
 	g.direct = g.b.own != nil && !g.transB && g.m <= fewRows
-	g.cols = roundUp(min(g.n, max(minCols, packedB/min(g.k, groupK))), g.tile.full)
+	fit := packedB / int(unsafe.Sizeof(g.alpha)) / min(g.k, groupK) / g.tile.full * g.tile.full
+	g.cols = min(fit, roundUp(g.n, g.tile.full))
 	if !g.direct {
 		g.packs = (min(g.n, g.cols) + packCut - 1) / packCut
 	}
