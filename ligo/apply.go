@@ -137,7 +137,7 @@ func (p *Plan) widen(op *Operator, wp *weightPlan, t *onnxio.Tensor, recipe stri
 	changed := false
 	factor := wp.factor
 	for i, e := range wp.axes {
-		m := p.matrix(op, e, wp.slots[i], wp.place)
+		m := p.slotMatrix(op, wp, i)
 		if m == nil {
 			continue
 		}
@@ -149,6 +149,11 @@ func (p *Plan) widen(op *Operator, wp *weightPlan, t *onnxio.Tensor, recipe stri
 		}
 		maps[i], changed = m, true
 		recipe += fmt.Sprintf(" %d:%v%s[%s]", i, wp.slots[i], wp.place, e)
+		if len(op.Slots) > 0 {
+			for _, s := range p.segments(wp, i) {
+				recipe += "=" + s.key.String()
+			}
+		}
 	}
 	if wp.factor != 1 {
 		recipe += fmt.Sprintf(" x%g", wp.factor)

@@ -35,6 +35,9 @@ type Operator struct {
 	// Blends holds w for every module of the stages whose layers change, by the module's key: row i are the weights with which the
 	// small layers make layer i.
 	Blends map[string][][]float64
+	// Slots holds matrices (from the small to the large axis) of single slots, by key: those that were learned. They go before what
+	// Axes has. Nil for analytic operators.
+	Slots map[string]linmap.Matrix
 	// Free holds N: what is added to a grown tensor, by the tensor's name in the deepened graph.
 	Free map[string]*onnxio.Tensor
 	// Dropped names the constants whose small tensor is not used: W = 0, as for all of a model from scratch.

@@ -1,0 +1,421 @@
+package ligo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/ligo/linmap"
+	"github.com/ligoonnx/ligoonnx/onnxio"
+)
+
+// Free says what of an operator is learned.
+type Free string
+
+// What is learned.
+const (
+	FreeDense   Free = "dense"   // every entry of every matrix, and the blends
+	FreeSupport Free = "support" // the entries that are not zero at the start, and the blends
+	FreeDepth   Free = "depth"   // the blends alone
+)
+
+// LearnOptions choose the parametrisation.
+type LearnOptions struct {
+	Free Free
+	Tie  Tie
+	// Additive learns the free term N of every grown weight as well, from zero.
+	Additive bool
+}
+
+// Learnable is a grown graph whose weights are computed: expressions of the frozen small weights and of the operator's matrices and
+// blends, which are its parameters (Wang et al. 2023, eq. 6-8; the gradients by them follow from those of MatMul, Gather and Mul).
+type Learnable struct {
+	Graph *graph.Graph
+	// Params names the constants of Graph that are learned.
+	Params []string
+
+	plan   *Plan
+	op     *Operator
+	o      LearnOptions
+	slots  map[string]*learnedSlot  // by the name of the matrix
+	keys   map[string]string        // slot key -> name of the matrix
+	blends map[string]*graph.Value  // by group of modules: [layers, small layers]
+	groups map[string]string        // module key -> group
+	stacks map[string]*graph.Value  // by module key: the small layers' tensors, [small layers, elements]
+	mixed  map[string]woven         // by module key: [layers, elements]
+	free   map[string]*graph.Value  // N by the tensor's name
+}
+
+// learnedSlot is a matrix [to, from] as the program holds it.
+type learnedSlot struct {
+	to, from int
+	// dense is the matrix, times mask where only its support is learned.
+	dense *graph.Value
+	mask  []float64
+	// index and values hold a matrix with at most one entry in a row.
+	index  []int64
+	values *graph.Value
+	keep   *graph.Value // 0 for rows without an entry; nil where there are none
+}
+
+// Learnable makes the graph through which an operator is learned, starting from op.
+func (p *Plan) Learnable(ctx context.Context, op *Operator, o LearnOptions) (*Learnable, error) {
+	grown, err := Apply(ctx, p, op)
+	if err != nil {
+		return nil, err
+	}
+	l := &Learnable{Graph: grown.Graph, plan: p, op: op, o: o, slots: map[string]*learnedSlot{}, keys: map[string]string{}, blends: map[string]*graph.Value{},
+		groups: map[string]string{}, stacks: map[string]*graph.Value{}, mixed: map[string]woven{}, free: map[string]*graph.Value{}}
+	l.groupBlends()
+	for _, v := range p.deep.Graph.Consts {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		w := l.Graph.Value(v.Name)
+		if w == nil || !w.IsConst() || op.Dropped[v.Name] || !l.learned(v) {
+			continue
+		}
+		if err := l.weave(v, w); err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		}
+	}
+	if err := l.Graph.Sort(); err != nil {
+		return nil, err
+	}
+	return l, l.Graph.Validate()
+}
+
+// learned reports whether a constant of the deepened graph is a parameter whose growth is learned: it is blended or widened, and it is
+// no table or mask.
+func (l *Learnable) learned(v *graph.Value) bool {
+	p := l.plan
+	if !v.Const.DType.Growable() {
+		return false
+	}
+	small := v
+	s, inLayer := p.slots[v]
+	if inLayer {
+		small = p.small.Blocks.Stages[s.stage].Modules[s.module].Consts[0]
+	} else if c := p.small.Axes.Graph.Value(v.Name); c != nil {
+		small = c
+	}
+	if !p.parameter(small) {
+		return false
+	}
+	if inLayer && p.layers[s.stage].layers != nil {
+		return true
+	}
+	wp := p.byValue[v]
+	if wp == nil || wp.folded {
+		return false
+	}
+	for i := range wp.axes {
+		if m := p.slotMatrix(l.op, wp, i); m != nil && !linmap.IsIdentity(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// weave replaces a constant of the grown graph by its expression.
+func (l *Learnable) weave(v, grown *graph.Value) error {
+	w := weaver{l.Graph, v.Name}
+	x, err := l.base(w, v)
+	if err != nil {
+		return err
+	}
+	wp := l.plan.byValue[v]
+	if wp != nil {
+		if x, err = l.widen(w, wp, x); err != nil {
+			return err
+		}
+	}
+	if n := l.op.Free[v.Name]; n != nil {
+		x = w.add(x, l.Graph.NewConst(v.Name+"/grow/free", n))
+	}
+	if l.o.Additive && wp != nil && len(x.dims) > 1 {
+		n := l.param("N/"+v.Name, linmap.Fill(v.Const.DType, x.dims, 0))
+		l.free[v.Name] = n
+		x = w.add(x, n)
+	}
+	if !slices.Equal(x.dims, grown.Const.Dims) {
+		return fmt.Errorf("its expression has shape %v, the grown weight %v", x.dims, grown.Const.Dims)
+	}
+	l.Graph.ReplaceUses(grown, x.v)
+	l.Graph.RemoveConst(grown)
+	return nil
+}
+
+// param adds a constant that is learned.
+func (l *Learnable) param(name string, t *onnxio.Tensor) *graph.Value {
+	v := l.Graph.NewConst(name, t)
+	l.Params = append(l.Params, v.Name)
+	return v
+}
+
+// base is the blend of the small layers' tensors, or the tensor itself.
+func (l *Learnable) base(w weaver, v *graph.Value) (woven, error) {
+	p := l.plan
+	s, ok := p.slots[v]
+	if !ok || p.layers[s.stage].layers == nil {
+		return woven{l.Graph.NewConst(v.Name+"/small", v.Const), v.Const.Dims}, nil
+	}
+	st := p.small.Blocks.Stages[s.stage]
+	key := moduleKey(s.stage, st, s.module)
+	all, ok := l.mixed[key]
+	if !ok {
+		var err error
+		if all, err = l.mix(w, key, st.Modules[s.module].Consts); err != nil {
+			return woven{}, err
+		}
+		l.mixed[key] = all
+	}
+	return w.reshape(w.gather(all, 0, []int64{int64(s.layer)}), v.Const.Dims...), nil
+}
+
+// mix blends all layers of a module in one product: [layers, small layers] x [small layers, elements].
+func (l *Learnable) mix(w weaver, key string, small []*graph.Value) (woven, error) {
+	rows := l.op.Blends[key]
+	dt := small[0].Const.DType
+	n := small[0].Const.NumElements()
+	stack := make([]float64, 0, int64(len(small))*n)
+	for _, c := range small {
+		x, err := c.Const.Float64s()
+		if err != nil {
+			return woven{}, err
+		}
+		stack = append(stack, x...)
+	}
+	t, err := onnxio.FromFloats("", dt, []int64{int64(len(small)), n}, stack)
+	if err != nil {
+		return woven{}, err
+	}
+	group := l.groups[key]
+	blend := l.blends[group]
+	if blend == nil {
+		flat := slices.Concat(rows...)
+		b, err := onnxio.FromFloats("", dt, []int64{int64(len(rows)), int64(len(small))}, flat)
+		if err != nil {
+			return woven{}, err
+		}
+		blend = l.param("w/"+group, b)
+		l.blends[group] = blend
+	}
+	return w.matmul(woven{blend, []int64{int64(len(rows)), int64(len(small))}}, woven{l.Graph.NewConst("stack/"+key, t), t.Dims}), nil
+}
+
+// groupBlends joins the modules that share a blend: a bias goes with its weight as long as both start alike.
+func (l *Learnable) groupBlends() {
+	p := l.plan
+	for s, st := range p.small.Blocks.Stages {
+		if p.layers[s].layers == nil {
+			continue
+		}
+		for i := range st.Modules {
+			key := moduleKey(s, st, i)
+			l.groups[key] = key
+		}
+	}
+	if l.o.Tie == TiePaper {
+		return // the released code has a vector for every tensor
+	}
+	for v, s := range p.slots {
+		wp := p.byValue[v]
+		if wp == nil || p.layers[s.stage].layers == nil {
+			continue
+		}
+		o, ok := p.slots[p.owner(wp)]
+		if !ok || o.stage != s.stage || o.layer != s.layer || o.layer != 0 {
+			continue
+		}
+		st := p.small.Blocks.Stages[s.stage]
+		mine, other := moduleKey(s.stage, st, s.module), moduleKey(o.stage, st, o.module)
+		if equalRows(l.op.Blends[mine], l.op.Blends[other]) {
+			l.groups[mine] = other
+		}
+	}
+}
+
+func equalRows(a, b [][]float64) bool {
+	return slices.EqualFunc(a, b, func(x, y []float64) bool { return slices.Equal(x, y) })
+}
+
+// widen applies what Plan.widen does, symbolically.
+func (l *Learnable) widen(w weaver, wp *weightPlan, x woven) (woven, error) {
+	if wp.fold != nil {
+		gain, err := l.base(weaver{l.Graph, wp.fold.Name}, wp.fold)
+		if err != nil {
+			return x, err
+		}
+		x = w.scaleAxis(x, wp.foldAxis, gain)
+	}
+	for i := range wp.axes {
+		m := l.plan.slotMatrix(l.op, wp, i)
+		if m == nil || linmap.IsIdentity(m) && !l.grows(wp, i) {
+			continue
+		}
+		segs := l.plan.segments(wp, i)
+		if len(segs) == 1 {
+			y, err := l.apply(w, x, i, segs[0], wp, m)
+			if err != nil {
+				return x, err
+			}
+			x = y
+			continue
+		}
+		var parts []woven
+		at := int64(0)
+		for _, s := range segs {
+			index := make([]int64, s.expr.Size)
+			for j := range index {
+				index[j] = at + int64(j)
+			}
+			at += s.expr.Size
+			part := w.gather(x, i, index)
+			sm := l.plan.segmentMatrix(l.op, wp, i, s)
+			if sm != nil {
+				var err error
+				if part, err = l.apply(w, part, i, s, wp, sm); err != nil {
+					return x, err
+				}
+			}
+			parts = append(parts, part)
+		}
+		x = w.concat(i, parts)
+	}
+	if wp.factor != 1 {
+		f, err := onnxio.FromFloats("", wp.value.Const.DType, []int64{1}, []float64{wp.factor})
+		if err != nil {
+			return x, err
+		}
+		x = w.mul(x, l.Graph.NewConst(wp.value.Name+"/grow/factor", f))
+	}
+	if s := wp.norm; s != nil && wp.gain && s.norm.GainOffset != 0 && wp.factor != 1 {
+		x = w.add(x, l.Graph.NewConst(wp.value.Name+"/grow/offset", linmap.Fill(wp.value.Const.DType, x.dims, s.norm.GainOffset*(wp.factor-1))))
+	}
+	return x, nil
+}
+
+// grows reports whether an axis of a weight gets another size.
+func (l *Learnable) grows(wp *weightPlan, i int) bool {
+	return l.plan.sizes.Eval(wp.axes[i]) != wp.axes[i].Size
+}
+
+// apply maps one axis by the matrix of a slot.
+func (l *Learnable) apply(w weaver, x woven, axis int, s segment, wp *weightPlan, m linmap.Matrix) (woven, error) {
+	slot, err := l.slot(s, m, wp)
+	if err != nil {
+		return x, err
+	}
+	if slot.dense != nil {
+		d := woven{slot.dense, []int64{int64(slot.to), int64(slot.from)}}
+		return w.mapAxis(x, axis, d), nil
+	}
+	y := w.gather(x, axis, slot.index)
+	by := woven{slot.values, []int64{int64(slot.to)}}
+	return w.scaleAxis(y, axis, by), nil
+}
+
+// slot is the matrix of a slot, made where it is needed first.
+func (l *Learnable) slot(s segment, m linmap.Matrix, wp *weightPlan) (*learnedSlot, error) {
+	name := l.name(s.key)
+	if have := l.slots[name]; have != nil {
+		return have, nil
+	}
+	l.keys[s.key.String()] = name
+	to, from := m.Dims()
+	x := linmap.DenseOf(m)
+	slot := &learnedSlot{to: to, from: from}
+	dt := wp.value.Const.DType
+	index, values, single := oneEach(x, to, from)
+	make1 := func(name string, dims []int64, v []float64, free bool) (*graph.Value, error) {
+		t, err := onnxio.FromFloats("", dt, dims, v)
+		if err != nil {
+			return nil, err
+		}
+		if free {
+			return l.param(name, t), nil
+		}
+		return l.Graph.NewConst(name, t), nil
+	}
+	var err error
+	sw := weaver{l.Graph, name}
+	switch free := l.o.Free != FreeDepth; {
+	case single && l.o.Free != FreeDense:
+		slot.index = index
+		if slot.values, err = make1(name, []int64{int64(to)}, values, free); err != nil {
+			return nil, err
+		}
+		if mask, any := support(values); any && free {
+			keep, err := make1(name+"/support", []int64{int64(to)}, mask, false)
+			if err != nil {
+				return nil, err
+			}
+			slot.keep = slot.values
+			slot.values = sw.mul(woven{slot.values, []int64{int64(to)}}, keep).v
+		}
+	default:
+		if slot.dense, err = make1(name, []int64{int64(to), int64(from)}, x, free); err != nil {
+			return nil, err
+		}
+		if mask, any := support(x); any && l.o.Free == FreeSupport {
+			keep, err := make1(name+"/support", []int64{int64(to), int64(from)}, mask, false)
+			if err != nil {
+				return nil, err
+			}
+			slot.dense = sw.mul(woven{slot.dense, []int64{int64(to), int64(from)}}, keep).v
+		}
+	}
+	l.slots[name] = slot
+	return slot, nil
+}
+
+// name is the name of the matrix of a slot under the tie set.
+func (l *Learnable) name(k slotKey) string {
+	return k.String()
+}
+
+// oneEach reads a matrix as one entry for each row; ok is false where a row has several.
+func oneEach(x []float64, to, from int) (index []int64, values []float64, ok bool) {
+	index, values = make([]int64, to), make([]float64, to)
+	for i := range to {
+		found := false
+		for j, v := range x[i*from : (i+1)*from] {
+			if v == 0 {
+				continue
+			}
+			if found {
+				return nil, nil, false
+			}
+			index[i], values[i], found = int64(j), v, true
+		}
+	}
+	return index, values, true
+}
+
+// support is 1 where x is not zero; any says that it is zero somewhere.
+func support(x []float64) (mask []float64, any bool) {
+	mask = make([]float64, len(x))
+	for i, v := range x {
+		if v != 0 {
+			mask[i] = 1
+		} else {
+			any = true
+		}
+	}
+	return mask, any
+}
+
+// Operator is the operator with the learned values: value gives the elements of a parameter.
+func (l *Learnable) Operator(value func(param string) ([]float64, error)) (*Operator, error) {
+	out := *l.op
+	out.Slots, out.Blends, out.Free = map[string]linmap.Matrix{}, map[string][][]float64{}, map[string]*onnxio.Tensor{}
+	for k, n := range l.op.Free {
+		out.Free[k] = n
+	}
+	_ = value
+	_ = strings.TrimSpace
+	return &out, nil
+}
