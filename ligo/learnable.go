@@ -36,28 +36,32 @@ type Learnable struct {
 	// Params names the constants of Graph that are learned.
 	Params []string
 
-	plan   *Plan
-	op     *Operator
-	o      LearnOptions
-	slots  map[string]*learnedSlot  // by the name of the matrix
-	keys   map[string]string        // slot key -> name of the matrix
-	blends map[string]*graph.Value  // by group of modules: [layers, small layers]
-	groups map[string]string        // module key -> group
-	stacks map[string]*graph.Value  // by module key: the small layers' tensors, [small layers, elements]
-	mixed  map[string]woven         // by module key: [layers, elements]
-	free   map[string]*graph.Value  // N by the tensor's name
+	plan    *Plan
+	op      *Operator
+	o       LearnOptions
+	slots   map[string]*learnedSlot // by the name of the matrix
+	keys    map[string]string       // slot key -> name of the matrix
+	blends  map[string]*graph.Value // by group of modules: [layers, small layers]
+	groups  map[string]string       // module key -> group
+	stacks  map[string]*graph.Value // by module key: the small layers' tensors, [small layers, elements]
+	mixed   map[string]woven        // by module key: [layers, elements]
+	free    map[string]*graph.Value // N by the tensor's name
+	writers map[string]slotKey      // by axis inside a layer: what writes it
 }
 
 // learnedSlot is a matrix [to, from] as the program holds it.
 type learnedSlot struct {
 	to, from int
-	// dense is the matrix, times mask where only its support is learned.
-	dense *graph.Value
+	// index gives the one entry that a row may have; nil: the matrix is dense.
+	index []int64
+	// value is the matrix, or the entries of its rows.
+	value *graph.Value
+	// param is the constant that is learned behind value, start its elements, mask what is 0 there for good; nil: nothing.
+	param string
+	start []float64
 	mask  []float64
-	// index and values hold a matrix with at most one entry in a row.
-	index  []int64
-	values *graph.Value
-	keep   *graph.Value // 0 for rows without an entry; nil where there are none
+	// kept is how many elements of start are not learned: those of I in [I; S].
+	kept int
 }
 
 // Learnable makes the graph through which an operator is learned, starting from op.
@@ -67,7 +71,7 @@ func (p *Plan) Learnable(ctx context.Context, op *Operator, o LearnOptions) (*Le
 		return nil, err
 	}
 	l := &Learnable{Graph: grown.Graph, plan: p, op: op, o: o, slots: map[string]*learnedSlot{}, keys: map[string]string{}, blends: map[string]*graph.Value{},
-		groups: map[string]string{}, stacks: map[string]*graph.Value{}, mixed: map[string]woven{}, free: map[string]*graph.Value{}}
+		groups: map[string]string{}, stacks: map[string]*graph.Value{}, mixed: map[string]woven{}, free: map[string]*graph.Value{}, writers: p.writers()}
 	l.groupBlends()
 	for _, v := range p.deep.Graph.Consts {
 		if err := ctx.Err(); err != nil {
@@ -309,72 +313,90 @@ func (l *Learnable) apply(w weaver, x woven, axis int, s segment, wp *weightPlan
 	if err != nil {
 		return x, err
 	}
-	if slot.dense != nil {
-		d := woven{slot.dense, []int64{int64(slot.to), int64(slot.from)}}
-		return w.mapAxis(x, axis, d), nil
+	if slot.index == nil {
+		return w.mapAxis(x, axis, woven{slot.value, []int64{int64(slot.to), int64(slot.from)}}), nil
 	}
-	y := w.gather(x, axis, slot.index)
-	by := woven{slot.values, []int64{int64(slot.to)}}
-	return w.scaleAxis(y, axis, by), nil
+	return w.scaleAxis(w.gather(x, axis, slot.index), axis, woven{slot.value, []int64{int64(slot.to)}}), nil
 }
 
 // slot is the matrix of a slot, made where it is needed first.
 func (l *Learnable) slot(s segment, m linmap.Matrix, wp *weightPlan) (*learnedSlot, error) {
-	name := l.name(s.key)
+	name := l.name(s)
+	l.keys[s.key.String()] = name
 	if have := l.slots[name]; have != nil {
 		return have, nil
 	}
-	l.keys[s.key.String()] = name
 	to, from := m.Dims()
-	x := linmap.DenseOf(m)
-	slot := &learnedSlot{to: to, from: from}
-	dt := wp.value.Const.DType
-	index, values, single := oneEach(x, to, from)
-	make1 := func(name string, dims []int64, v []float64, free bool) (*graph.Value, error) {
-		t, err := onnxio.FromFloats("", dt, dims, v)
+	slot := &learnedSlot{to: to, from: from, start: linmap.DenseOf(m)}
+	dims := []int64{int64(to), int64(from)}
+	if index, values, ok := oneEach(slot.start, to, from); ok && l.o.Free != FreeDense {
+		slot.index, slot.start, dims = index, values, dims[:1]
+	}
+	t, err := onnxio.FromFloats("", wp.value.Const.DType, dims, slot.start)
+	if err != nil {
+		return nil, err
+	}
+	l.slots[name] = slot
+	if l.o.Free == FreeDepth {
+		slot.value = l.Graph.NewConst(name, t)
+		return slot, nil
+	}
+	if l.o.Tie == TiePaper && slot.index == nil && startsAsIdentity(slot.start, to, from) {
+		return slot, l.below(slot, name, t.DType)
+	}
+	slot.value = l.param(name, t)
+	slot.param = slot.value.Name
+	if mask, any := support(slot.start); any && l.o.Free == FreeSupport {
+		k, err := onnxio.FromFloats("", t.DType, dims, mask)
 		if err != nil {
 			return nil, err
 		}
-		if free {
-			return l.param(name, t), nil
-		}
-		return l.Graph.NewConst(name, t), nil
+		slot.mask = mask
+		slot.value = weaver{l.Graph, name}.mul(woven{slot.value, dims}, l.Graph.NewConst(name+"/support", k)).v
 	}
-	var err error
-	sw := weaver{l.Graph, name}
-	switch free := l.o.Free != FreeDepth; {
-	case single && l.o.Free != FreeDense:
-		slot.index = index
-		if slot.values, err = make1(name, []int64{int64(to)}, values, free); err != nil {
-			return nil, err
-		}
-		if mask, any := support(values); any && free {
-			keep, err := make1(name+"/support", []int64{int64(to)}, mask, false)
-			if err != nil {
-				return nil, err
-			}
-			slot.keep = slot.values
-			slot.values = sw.mul(woven{slot.values, []int64{int64(to)}}, keep).v
-		}
-	default:
-		if slot.dense, err = make1(name, []int64{int64(to), int64(from)}, x, free); err != nil {
-			return nil, err
-		}
-		if mask, any := support(x); any && l.o.Free == FreeSupport {
-			keep, err := make1(name+"/support", []int64{int64(to), int64(from)}, mask, false)
-			if err != nil {
-				return nil, err
-			}
-			slot.dense = sw.mul(woven{slot.dense, []int64{int64(to), int64(from)}}, keep).v
-		}
-	}
-	l.slots[name] = slot
 	return slot, nil
 }
 
+// below learns the rows S of a matrix [I; S], as the released code does.
+func (l *Learnable) below(slot *learnedSlot, name string, dt onnxio.DType) error {
+	n := slot.from
+	slot.kept = n * n
+	top, err := onnxio.FromFloats("", dt, []int64{int64(n), int64(n)}, slot.start[:n*n])
+	if err != nil {
+		return err
+	}
+	dims := []int64{int64(slot.to - n), int64(n)}
+	s, err := onnxio.FromFloats("", dt, dims, slot.start[n*n:])
+	if err != nil {
+		return err
+	}
+	v := l.param(name, s)
+	slot.param = v.Name
+	slot.value = weaver{l.Graph, name}.concat(0, []woven{{l.Graph.NewConst(name+"/identity", top), top.Dims}, {v, dims}}).v
+	return nil
+}
+
+func startsAsIdentity(x []float64, to, from int) bool {
+	for i := range from {
+		for j, v := range x[i*from : (i+1)*from] {
+			if i == j && v != 1 || i != j && v != 0 {
+				return false
+			}
+		}
+	}
+	return to > from
+}
+
 // name is the name of the matrix of a slot under the tie set.
-func (l *Learnable) name(k slotKey) string {
-	return k.String()
+func (l *Learnable) name(s segment) string {
+	if l.o.Tie != TiePaper {
+		return s.key.String()
+	}
+	k, ok := l.plan.writerOf(s, l.writers)
+	if !ok {
+		k = s.key
+	}
+	return "B" + strings.TrimLeft(k.String(), "RLFMZT")
 }
 
 // oneEach reads a matrix as one entry for each row; ok is false where a row has several.
@@ -408,14 +430,65 @@ func support(x []float64) (mask []float64, any bool) {
 	return mask, any
 }
 
-// Operator is the operator with the learned values: value gives the elements of a parameter.
-func (l *Learnable) Operator(value func(param string) ([]float64, error)) (*Operator, error) {
+// Operator is the operator with the learned values: value gives the elements of a parameter, by the name it has in Params.
+func (l *Learnable) Operator(value func(param string) []float64) (*Operator, error) {
 	out := *l.op
 	out.Slots, out.Blends, out.Free = map[string]linmap.Matrix{}, map[string][][]float64{}, map[string]*onnxio.Tensor{}
-	for k, n := range l.op.Free {
-		out.Free[k] = n
+	matrices := map[string]linmap.Matrix{}
+	for name, s := range l.slots {
+		m, err := s.matrix(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		matrices[name] = m
 	}
-	_ = value
-	_ = strings.TrimSpace
+	for key, name := range l.keys {
+		out.Slots[key] = matrices[name]
+	}
+	for key, rows := range l.op.Blends {
+		out.Blends[key] = rows
+		if b := l.blends[l.groups[key]]; b != nil {
+			x := value(b.Name)
+			learned := make([][]float64, len(rows))
+			for i, row := range rows {
+				learned[i] = slices.Clone(x[i*len(row) : (i+1)*len(row)])
+			}
+			out.Blends[key] = learned
+		}
+	}
+	for name, n := range l.op.Free {
+		out.Free[name] = n
+	}
+	for name, v := range l.free {
+		n, err := onnxio.FromFloats(name, v.Const.DType, v.Const.Dims, value(v.Name))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", v.Name, err)
+		}
+		if have := out.Free[name]; have != nil {
+			if n, err = linmap.Add(have, n); err != nil {
+				return nil, fmt.Errorf("%s: %w", v.Name, err)
+			}
+		}
+		out.Free[name] = n
+	}
 	return &out, nil
+}
+
+// matrix is the slot's matrix with the learned values.
+func (s *learnedSlot) matrix(value func(string) []float64) (linmap.Matrix, error) {
+	x := s.start
+	if s.param != "" {
+		x = slices.Concat(s.start[:s.kept], value(s.param))
+		for i, m := range s.mask {
+			x[i] *= m
+		}
+	}
+	if s.index == nil {
+		return linmap.Dense(s.to, s.from, x), nil
+	}
+	index := make([]int, s.to)
+	for i, j := range s.index {
+		index[i] = int(j)
+	}
+	return linmap.Copy(index, x, s.from), nil
 }

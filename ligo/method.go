@@ -16,6 +16,7 @@ const (
 	Interpolate Method = "interpolate"
 	Direct      Method = "direct"
 	AKI         Method = "aki"
+	Paper       Method = "paper"
 	Random      Method = "random"
 )
 
@@ -37,6 +38,7 @@ var methods = []MethodInfo{
 	{Interpolate, false, "depth by repeating each layer; width as ligo"},
 	{Direct, false, "the small weights in the corner of zero weights"},
 	{AKI, false, "as net2net, but copied units come from the next layer (bert2BERT, Chen et al. 2022); depth by stacking"},
+	{Paper, false, "LiGO's own start: old units kept, new ones near the mean of all, layers stacked (Wang et al. 2023); to learn from"},
 	{Random, false, "a model from scratch: weights of standard deviation 0.02, gains 1, biases 0; the baseline"},
 }
 
@@ -78,6 +80,7 @@ const (
 	widthStaged                   // as widthClone at 2, with the free term that makes two separate models
 	widthPad                      // zeros
 	widthNext                     // as widthRandom, copied rows from the next layer
+	widthPaper                    // [I; S]: new units are random mixtures of all
 	widthScratch                  // no weight of the small model is used
 )
 
@@ -99,6 +102,8 @@ func (m Method) rules() (widthRule, depthRule) {
 		return widthPad, depthOnTop
 	case AKI:
 		return widthNext, depthStack
+	case Paper:
+		return widthPaper, depthStack
 	case Random:
 		return widthScratch, depthStack
 	}

@@ -240,6 +240,9 @@ func (p *Plan) promise(width widthRule) Promise {
 	if width == widthNext && grows {
 		p.Reasons = append(p.Reasons, Reason{Code: CodeLossyMethod, Text: "copied units come from another layer"})
 	}
+	if width == widthPaper && grows {
+		p.Reasons = append(p.Reasons, Reason{Code: CodeLossyMethod, Text: "new units are mixtures of all"})
+	}
 	if len(p.Reasons) == 0 {
 		return Exact
 	}

@@ -30,7 +30,7 @@ func (u *ruler) sites(rules map[*axes.Atom]*rule) []*normSite {
 		if !grows && c == 1 || n.Kind == axes.BatchNorm {
 			continue
 		}
-		if u.width == widthPad || u.width == widthScratch {
+		if u.width == widthPad || u.width == widthScratch || u.width == widthPaper {
 			continue
 		}
 		if st.uneven {

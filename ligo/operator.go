@@ -65,6 +65,7 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 		op.Axes[a.key()] = m
 	}
 	p.blends(op)
+	p.paperSlots(op)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -136,6 +137,10 @@ func (p *Plan) axisMaps(r *rule) AxisMaps {
 	if r.form == formKeep {
 		one := linmap.Identity(r.n1)
 		return AxisMaps{R: linmap.Scaled(one, r.gauge), L: linmap.Scaled(one, 1/r.gauge), F: linmap.Scaled(one, 1/r.gauge), M: one, Z: one}
+	}
+	if width, _ := p.Method.rules(); width == widthPaper && r.form == formCopies {
+		b := p.paperMatrix(r.n2, r.n1, r.atom.Name)
+		return AxisMaps{R: b, L: linmap.Transpose(b), F: linmap.Transpose(b), M: b, Z: b}
 	}
 	var m AxisMaps
 	cut := append([]int(nil), r.index...)
@@ -250,6 +255,9 @@ func (p *Plan) blends(op *Operator) {
 				}
 				if from >= 0 {
 					rows[l][from] = 1
+				}
+				if width, _ := p.Method.rules(); width == widthPaper && p.parameter(m.Consts[0]) {
+					p.paperBlend(rows[l], moduleKey(s, st, i), l)
 				}
 			}
 			op.Blends[moduleKey(s, st, i)] = rows

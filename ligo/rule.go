@@ -121,6 +121,8 @@ func (u *ruler) rule(a *axes.Atom) *rule {
 			u.because(CodeCompositeNorm, u.within[a][0], "%s grows from %d to %d inside a layer norm over %s", a.Name, r.n1, r.n2, u.within[a][0].Axis)
 		}
 		r.kept = r.n1
+	case u.width == widthPaper:
+		r.form = formCopies
 	case layer || rms:
 		u.normalised(r, layer, rms, batch)
 	case partLayer || partRMS:

@@ -69,8 +69,16 @@ type segment struct {
 func (p *Plan) segments(wp *weightPlan, i int) []segment {
 	e := wp.axes[i]
 	parts := []*axes.Expr{e}
-	if e.Kind == axes.Sum {
+	switch {
+	case e.Kind == axes.Sum:
 		parts = e.Args
+	case e.Kind == axes.Product && e.Args[0].Kind == axes.Leaf && e.Args[0].Atom.Has(axes.FlagFactor):
+		// The 3 of a fused projection, outermost: a direct sum of equal parts.
+		rest := &axes.Expr{Kind: axes.Product, Args: e.Args[1:], Size: e.Size / e.Args[0].Size}
+		if len(rest.Args) == 1 {
+			rest = rest.Args[0]
+		}
+		parts = slices.Repeat([]*axes.Expr{rest}, int(e.Args[0].Size))
 	}
 	seen := map[string]int{}
 	out := make([]segment, len(parts))
@@ -132,11 +140,8 @@ func (p *Plan) slotMatrix(op *Operator, wp *weightPlan, i int) linmap.Matrix {
 	parts := make([]linmap.Matrix, len(segs))
 	own := false
 	for j, s := range segs {
-		if parts[j] = op.Slots[s.key.String()]; parts[j] != nil {
-			own = true
-			continue
-		}
-		if parts[j] = p.matrix(op, s.expr, wp.slots[i], wp.place); parts[j] == nil {
+		own = own || op.Slots[s.key.String()] != nil
+		if parts[j] = p.segmentMatrix(op, wp, i, s); parts[j] == nil {
 			parts[j] = linmap.Identity(int(s.expr.Size))
 		}
 	}
@@ -147,4 +152,12 @@ func (p *Plan) slotMatrix(op *Operator, wp *weightPlan, i int) linmap.Matrix {
 		return parts[0]
 	}
 	return linmap.DirectSum(parts...)
+}
+
+// segmentMatrix is the map of one segment of axis i; nil means that nothing changes.
+func (p *Plan) segmentMatrix(op *Operator, wp *weightPlan, i int, s segment) linmap.Matrix {
+	if m := op.Slots[s.key.String()]; m != nil {
+		return m
+	}
+	return p.matrix(op, s.expr, wp.slots[i], wp.place)
 }

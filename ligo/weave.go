@@ -1,7 +1,6 @@
 package ligo
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
@@ -114,4 +113,3 @@ func (w weaver) scaleAxis(x woven, axis int, by woven) woven {
 	dims[0] = by.dims[0]
 	return w.mul(x, w.reshape(by, dims...).v)
 }
-

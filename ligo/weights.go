@@ -59,7 +59,9 @@ func (p *Plan) planWeights(u *ruler, sites []*normSite) {
 	for _, t := range p.ties {
 		tied[t.head] = true
 		for _, w := range t.others {
-			restored[w] = float64(t.copies)
+			if !p.paper() {
+				restored[w] = float64(t.copies)
+			}
 		}
 	}
 	outs := map[*graph.Value]*axes.Norm{}
@@ -93,7 +95,7 @@ func (p *Plan) slotOf(w *axes.Weight, i int, wp *weightPlan, tied bool, outs map
 	switch {
 	case wp.norm != nil && wp.norm.norm.Kind == axes.BatchNorm:
 		return variantM
-	case wp.norm != nil && wp.norm.tie != nil:
+	case wp.norm != nil && wp.norm.tie != nil && !p.paper():
 		return variantT
 	case wp.gain:
 		return variantM
