@@ -25,8 +25,11 @@ const (
 type LearnOptions struct {
 	Free Free
 	Tie  Tie
-	// Additive learns the free term N of every grown weight as well, from zero.
+	// Additive learns the free term N of every grown linear map as well, from the operator's, or zero.
 	Additive bool
+
+	// rename gives slots the names that a test wants; those of one name share a matrix, the operator's slot of that name.
+	rename func(segment, *weightPlan) string
 }
 
 // Learnable is a grown graph whose weights are computed: expressions of the frozen small weights and of the operator's matrices and
@@ -136,13 +139,16 @@ func (l *Learnable) weave(v, grown *graph.Value) error {
 			return err
 		}
 	}
-	if n := l.op.Free[v.Name]; n != nil {
+	n := l.op.Free[v.Name]
+	switch {
+	case l.o.Additive && wp != nil && wp.linear():
+		if n == nil {
+			n = linmap.Fill(v.Const.DType, x.dims, 0)
+		}
+		l.free[v.Name] = l.param("N/"+v.Name, n)
+		x = w.add(x, l.free[v.Name])
+	case n != nil:
 		x = w.add(x, l.Graph.NewConst(v.Name+"/grow/free", n))
-	}
-	if l.o.Additive && wp != nil && len(x.dims) > 1 {
-		n := l.param("N/"+v.Name, linmap.Fill(v.Const.DType, x.dims, 0))
-		l.free[v.Name] = n
-		x = w.add(x, n)
 	}
 	if !slices.Equal(x.dims, grown.Const.Dims) {
 		return fmt.Errorf("its expression has shape %v, the grown weight %v", x.dims, grown.Const.Dims)
@@ -322,6 +328,10 @@ func (l *Learnable) apply(w weaver, x woven, axis int, s segment, wp *weightPlan
 // slot is the matrix of a slot, made where it is needed first.
 func (l *Learnable) slot(s segment, m linmap.Matrix, wp *weightPlan) (*learnedSlot, error) {
 	name := l.name(s)
+	if l.o.rename != nil {
+		name = l.o.rename(s, wp)
+		m = l.op.Slots[name]
+	}
 	l.keys[s.key.String()] = name
 	if have := l.slots[name]; have != nil {
 		return have, nil
@@ -463,11 +473,6 @@ func (l *Learnable) Operator(value func(param string) []float64) (*Operator, err
 		n, err := onnxio.FromFloats(name, v.Const.DType, v.Const.Dims, value(v.Name))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", v.Name, err)
-		}
-		if have := out.Free[name]; have != nil {
-			if n, err = linmap.Add(have, n); err != nil {
-				return nil, fmt.Errorf("%s: %w", v.Name, err)
-			}
 		}
 		out.Free[name] = n
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/ligoonnx/ligoonnx/fixtures"
+	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/engine"
 	"github.com/ligoonnx/ligoonnx/ligo"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
@@ -36,10 +38,10 @@ func learnables() map[string]struct {
 	}
 }
 
-func learnable(t testing.TB, m *onnxio.Model, target ligo.Target, o ligo.LearnOptions) (*ligo.Plan, *ligo.Operator, *ligo.Learnable) {
+func learnable(t testing.TB, m *onnxio.Model, target ligo.Target, method ligo.Method, o ligo.LearnOptions) (*ligo.Plan, *ligo.Operator, *ligo.Learnable) {
 	t.Helper()
 	ctx := context.Background()
-	p, err := ligo.NewPlan(ctx, analyse(t, m), target, ligo.Options{Seed: 3})
+	p, err := ligo.NewPlan(ctx, analyse(t, m), target, ligo.Options{Method: method, Seed: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +54,20 @@ func learnable(t testing.TB, m *onnxio.Model, target ligo.Target, o ligo.LearnOp
 		t.Fatal(err)
 	}
 	return p, op, l
+}
+
+// starts are the parametrisations, each from the start that it is meant for.
+var starts = []struct {
+	method ligo.Method
+	o      ligo.LearnOptions
+}{
+	{ligo.LiGO, ligo.LearnOptions{Free: ligo.FreeDense, Tie: ligo.TieNone}},
+	{ligo.LiGO, ligo.LearnOptions{Free: ligo.FreeSupport, Tie: ligo.TieNone}},
+	{ligo.LiGO, ligo.LearnOptions{Free: ligo.FreeDepth, Tie: ligo.TieNone}},
+	{ligo.LiGO, ligo.LearnOptions{Free: ligo.FreeDense, Tie: ligo.TieNone, Additive: true}},
+	{ligo.Stack, ligo.LearnOptions{Free: ligo.FreeDense, Tie: ligo.TieNone}},
+	{ligo.Paper, ligo.LearnOptions{Free: ligo.FreeDense, Tie: ligo.TiePaper}},
+	{ligo.Paper, ligo.LearnOptions{Free: ligo.FreeDense, Tie: ligo.TieNone}},
 }
 
 // worst is the largest difference of outputs, relative to the largest output.
@@ -81,9 +97,10 @@ func worst(t testing.TB, got, want map[string]*onnxio.Tensor) float64 {
 func TestLearnableIsTheGrownModel(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range learnables() {
-		for _, o := range []ligo.LearnOptions{{Free: ligo.FreeDense}, {Free: ligo.FreeSupport}, {Free: ligo.FreeDepth}, {Free: ligo.FreeDense, Additive: true}} {
-			t.Run(fmt.Sprintf("%s/%s/additive=%v", name, o.Free, o.Additive), func(t *testing.T) {
-				p, op, l := learnable(t, c.model, c.target, o)
+		for _, s := range starts {
+			o := s.o
+			t.Run(fmt.Sprintf("%s/%s/%s/tie=%s/additive=%v", name, s.method, o.Free, o.Tie, o.Additive), func(t *testing.T) {
+				p, op, l := learnable(t, c.model, c.target, s.method, o)
 				in := inputs(c.model)
 				grown, err := ligo.Apply(ctx, p, op)
 				if err != nil {
@@ -120,6 +137,82 @@ func TestLearnableIsTheGrownModel(t *testing.T) {
 				}
 				if d := worst(t, run(t, l.Graph, in), run(t, grown.Graph, in)); d > 1e-12 {
 					t.Errorf("with other values the outputs differ by %g", d)
+				}
+			})
+		}
+	}
+}
+
+// The gradients by the operator's matrices and blends are the central differences of the loss.
+func TestLearnableGradients(t *testing.T) {
+	ctx := context.Background()
+	for name, c := range learnables() {
+		for i, s := range starts {
+			if i > 0 && name != "gpt2 odd" && name != "cait" {
+				continue // one start for every family, every start for two
+			}
+			t.Run(fmt.Sprintf("%s/%s/%s/tie=%s", name, s.method, s.o.Free, s.o.Tie), func(t *testing.T) {
+				if testing.Short() && name != "gpt2 odd" {
+					t.Skip("SKIPPED: -short")
+				}
+				_, _, l := learnable(t, c.model, c.target, s.method, s.o)
+				if len(l.Params) == 0 {
+					t.Skip("nothing is free")
+				}
+				// loss: the outputs' mean square
+				g := l.Graph
+				out := g.Outputs[0]
+				square, loss := g.NewValue("square", nil), g.NewValue("loss", nil)
+				g.NewNode("Mul", "", "square", []*graph.Value{out, out}, []*graph.Value{square})
+				g.NewNode("ReduceMean", "", "mean", []*graph.Value{square}, []*graph.Value{loss}, graph.IntAttr("keepdims", 0))
+				tr, err := engine.NewTrainer(g, "loss", l.Params, engine.Options{Float64: true})
+				if err != nil {
+					t.Fatal(err)
+				}
+				in := inputs(c.model)
+				if _, err := tr.Gradients(ctx, in); err != nil {
+					t.Fatal(err)
+				}
+				grads := map[string][]float64{}
+				for _, p := range tr.Params() {
+					grads[p.Name] = append([]float64(nil), p.Grad.F64...)
+				}
+				value := func() float64 {
+					o, err := tr.Forward(ctx, in)
+					if err != nil {
+						t.Fatal(err)
+					}
+					x, err := o["loss"].Float64s()
+					if err != nil {
+						t.Fatal(err)
+					}
+					return x[0]
+				}
+				r := rand.New(rand.NewPCG(2, 2))
+				for _, p := range tr.Params() {
+					x, dx := p.Value.F64, grads[p.Name]
+					if len(dx) == 0 {
+						t.Errorf("the loss does not depend on %s", p.Name)
+						continue
+					}
+					largest := 0.0
+					for _, d := range dx {
+						largest = max(largest, math.Abs(d))
+					}
+					for range 2 {
+						j := r.IntN(len(x))
+						old, h := x[j], 1e-5
+						x[j] = old + h
+						up := value()
+						x[j] = old - h
+						down := value()
+						x[j] = old
+						want := (up - down) / (2 * h)
+						noise := 1e-15 * (math.Abs(up) + math.Abs(down)) / h
+						if d := math.Abs(dx[j] - want); d > 1e-6*max(largest, math.Abs(want))+noise {
+							t.Errorf("gradient by %s[%d] is %.12g, central difference %.12g", p.Name, j, dx[j], want)
+						}
+					}
 				}
 			})
 		}

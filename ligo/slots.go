@@ -161,3 +161,10 @@ func (p *Plan) segmentMatrix(op *Operator, wp *weightPlan, i int, s segment) lin
 	}
 	return p.matrix(op, s.expr, wp.slots[i], wp.place)
 }
+
+// linear reports whether a weight is a linear map from one axis that has growth to another.
+func (wp *weightPlan) linear() bool {
+	writes := slices.Contains(wp.slots, variantR)
+	reads := slices.ContainsFunc(wp.slots, func(v variant) bool { return v == variantL || v == variantF })
+	return writes && reads
+}
