@@ -217,7 +217,7 @@ func (tr *trace) learner(t *testing.T, tied bool, dt onnxio.DType) *Learnable {
 		t.Fatal(err)
 	}
 	size := func(name string, axis int) int64 { return tr.start[name].Dims[axis] }
-	target := Target{}
+	var target Target
 	if tied {
 		target = Target{Hidden: a.hidden() + size("S_emb", 0), FFN: 4 * (a.hidden() + size("S_emb", 0)), Layers: size("S_q", 0), Heads: tr.HLarge}
 	} else {
