@@ -1,20 +1,27 @@
 package kernel
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
 
-// BenchmarkAttention is forward and backward of 8 sequences of 128 tokens with 4 heads of 64, causal.
+// BenchmarkAttention is causal attention of 1024 tokens with 4 heads of 64, in sequences of two lengths.
 func BenchmarkAttention(b *testing.B) {
+	for _, length := range []int{128, 1024} {
+		b.Run(fmt.Sprint(length), func(b *testing.B) { benchmarkAttention(b, 1024/length, length) })
+	}
+}
+
+func benchmarkAttention(b *testing.B, batch, length int) {
 	r := rand.New(rand.NewPCG(1, 2))
-	p := &AttentionParams{Batch: 8, Heads: 4, KVHeads: 4, Queries: 128, Keys: 128, HeadSize: 64, ValueSize: 64, Scale: 0.125}
+	p := &AttentionParams{Batch: batch, Heads: 4, KVHeads: 4, Queries: length, Keys: length, HeadSize: 64, ValueSize: 64, Scale: 0.125}
 	n := p.Heads * p.HeadSize
-	s := [3]int{128 * 3 * n, p.HeadSize, 3 * n}
-	p.Q, p.K, p.V, p.Y = s, s, s, [3]int{128 * n, p.HeadSize, n}
+	s := [3]int{length * 3 * n, p.HeadSize, 3 * n}
+	p.Q, p.K, p.V, p.Y = s, s, s, [3]int{length * n, p.HeadSize, n}
 	p.Visible = func(_, i int) (int, int) { return 0, i + 1 }
-	qkv := randoms[float32](r, 8*128*3*n)
-	g := &AttentionGrads[float32]{Q: qkv, K: qkv[n:], V: qkv[2*n:], Y: make([]float32, 8*128*n), Stats: make([]float32, 8*4*128*2), DY: randoms[float32](r, 8*128*n), DQ: make([]float32, len(qkv))}
+	qkv := randoms[float32](r, 1024*3*n)
+	g := &AttentionGrads[float32]{Q: qkv, K: qkv[n:], V: qkv[2*n:], Y: make([]float32, 1024*n), Stats: make([]float32, 1024*4*2), DY: randoms[float32](r, 1024*n), DQ: make([]float32, len(qkv))}
 	g.DK, g.DV = g.DQ[n:], g.DQ[2*n:]
 	Attention(1, p, g.Y, g.Q, g.K, g.V, nil, g.Stats)
 	b.Run("forward", func(b *testing.B) {
