@@ -119,7 +119,7 @@ func (p *program) app() *cli.App {
 		DisableSliceFlagSeparator: true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // Run prints errors and picks the code
 		Commands: []*cli.Command{
-			p.inspectCommand(), p.planCommand(), p.expandCommand(), p.verifyCommand(), p.runCommand(), p.demoCommand(),
+			p.inspectCommand(), p.planCommand(), p.expandCommand(), p.verifyCommand(), p.trainCommand(), p.runCommand(), p.demoCommand(),
 			p.completionCommand(), p.versionCommand(),
 		},
 	}

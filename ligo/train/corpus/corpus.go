@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/onnxio"
@@ -42,7 +45,7 @@ type Tokenizer interface {
 type Options struct {
 	Objective Objective
 	Labels    Labels
-	Batch     int64 // rows; 0: what the model fixes
+	Batch     int64 // rows; 0: what the model fixes, or 8
 	SeqLen    int64 // tokens of a row that is cut from a stream, and the most of any other; 0: what the model fixes, or 128 and no limit
 	Seed      uint64
 	TokenType onnxio.DType // of .bin files: Uint16 or Uint32; Undefined: uint16 unless the vocabulary is larger
@@ -53,13 +56,17 @@ type Options struct {
 	Keep      []int64      // MaskedToken: ids that are never chosen, such as those of separators
 }
 
-const usualLength = 128
+const (
+	usualBatch  = 8
+	usualLength = 128
+)
 
 // Corpus gives batches.
 type Corpus struct {
 	o       Options
 	l       *layout
 	outputs []string // of the model
+	specs   []string // for ID
 	src     source
 }
 
@@ -96,6 +103,9 @@ func Open(ctx context.Context, g *graph.Graph, specs []string, o Options) (_ *Co
 	for _, v := range g.Outputs {
 		c.outputs = append(c.outputs, v.Name)
 	}
+	for _, spec := range specs {
+		c.specs = append(c.specs, sized(spec))
+	}
 	if err := c.sizes(); err != nil {
 		return nil, err
 	}
@@ -119,7 +129,7 @@ func (c *Corpus) sizes() error {
 	case l.batch > 0:
 		o.Batch = l.batch
 	case o.Batch <= 0:
-		return errors.New("the size of batches is not given")
+		o.Batch = usualBatch
 	}
 	switch {
 	case l.sequence > 0 && o.SeqLen > 0 && o.SeqLen != l.sequence:
@@ -177,6 +187,26 @@ func (c *Corpus) check() error {
 
 // Examples is the number of examples of one epoch: rows, sets, or the sequences of a stream cut one after the other.
 func (c *Corpus) Examples() int64 { return c.src.examples() }
+
+// ID says in one line what the training batches depend on, apart from the contents of files.
+func (c *Corpus) ID() string {
+	o := c.o
+	return fmt.Sprintf("%s objective %d batch %d length %d seed %d mask %d %g pad %d keep %v", strings.Join(c.specs, " "), o.Objective, o.Batch, o.SeqLen,
+		o.Seed, o.MaskToken, o.MaskProb, o.PadToken, o.Keep)
+}
+
+// sized is a spec with the size of its file, by which one that has changed since is usually told.
+func sized(spec string) string {
+	path := spec
+	if _, file, ok := strings.Cut(spec, "="); ok && !exists(spec) {
+		path = file
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.IsDir() {
+		return filepath.Base(spec)
+	}
+	return fmt.Sprintf("%s (%d bytes)", filepath.Base(spec), info.Size())
+}
 
 // BatchSize is the number of rows of a training batch; 0 where batches are as they are.
 func (c *Corpus) BatchSize() int64 {

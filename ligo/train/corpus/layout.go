@@ -71,6 +71,15 @@ func layoutOf(g *graph.Graph) (*layout, error) {
 	return l, l.fixBatch()
 }
 
+// TokenInput is the input that takes token ids, and how many there are; nothing where the model takes none.
+func TokenInput(g *graph.Graph) (name string, vocabulary int64) {
+	l, err := layoutOf(g)
+	if err != nil || l.ids == nil {
+		return "", 0
+	}
+	return l.ids.v.Name, l.ids.rows
+}
+
 func better(a, b *slot, g *graph.Graph) bool {
 	va, vb := isVocabulary(a.rows, g), isVocabulary(b.rows, g)
 	if va != vb {
