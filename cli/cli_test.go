@@ -20,7 +20,7 @@ func TestHelp(t *testing.T) {
 		t.Errorf("help verify and verify -h differ:\n%s\n%s", a, b)
 	}
 	// Every line of help fits a terminal of usual width, and tells an example.
-	for _, c := range []string{"inspect", "plan", "expand", "verify", "run", "demo", "completion"} {
+	for _, c := range []string{"inspect", "plan", "expand", "verify", "train", "run", "demo", "completion"} {
 		text := ok(t, "help", c).out
 		if !strings.Contains(text, "Examples:\n  ") {
 			t.Errorf("help %s has no example", c)

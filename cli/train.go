@@ -52,7 +52,8 @@ func (p *program) trainCommand() *cli.Command {
 takes beside its tokens (masks, positions, caches) is filled in. The loss is found where model and flags leave no choice: causal-lm
 where no output sees later tokens, masked-lm with --mask-token, classify where the only output is a row of classes, distill with
 --teacher. OUT is IN with other initializers. The same flags and seed give the same file, with any number of threads, and after
---resume too. Ctrl-C saves a checkpoint.`,
+--resume too. Ctrl-C saves a checkpoint. A line of --metrics has step, loss, lr, grad_norm (before clipping), elements (labels),
+counted (those that have a loss), accuracy, seconds and eval {loss, accuracy, counted, seconds}.`,
 		UsageText: `  ligoonnx train gpt2.onnx out.onnx --data tokens.bin --steps 1000 --seq-len 128 --batch 8 --lr 3e-4
   ligoonnx train bert.onnx out.onnx --data text.txt --tokenizer tokenizer.json --loss masked-lm --steps 500
   ligoonnx train vit.onnx out.onnx --data train.npz --eval-data val.npz --eval-every 100 --steps 1000 --metrics run.jsonl
@@ -138,19 +139,26 @@ func (p *program) train(c *cli.Context) (err error) {
 	if err := onnxio.CheckTarget(t.out, t.in, c.Bool("force")); err != nil {
 		return err
 	}
-	if t.metrics, err = openMetrics(c.String("metrics"), c.Bool("resume"), c.Bool("force")); err != nil {
+	if t.metrics, err = newMetrics(c.String("metrics"), c.Bool("resume"), c.Bool("force")); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.metrics.Close()) }()
 	if t.m, err = p.open(c, t.in); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.m.Model.Close()) }()
+	defer func() { err = errors.Join(err, t.close()) }()
 	if err := t.prepare(c.Context); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.feed.close(), t.eval.close()) }()
 	return t.run(c.Context)
+}
+
+// close closes what is open.
+func (t *training) close() error {
+	err := errors.Join(t.feed.close(), t.eval.close(), t.metrics.Close(), t.m.Model.Close())
+	if k := t.data.openedTeacher; k != nil {
+		err = errors.Join(err, k.m.Model.Close())
+	}
+	return err
 }
 
 // run trains and writes the result.
@@ -165,6 +173,9 @@ func (t *training) run(ctx context.Context) error {
 		if result != nil && ctx.Err() != nil {
 			t.stopped(result)
 			return ctx.Err()
+		}
+		if t.first > 0 {
+			return inFile(t.in, err) // it went well for a while: nothing is wrong with the call
 		}
 		return t.refused(err)
 	}
@@ -316,7 +327,10 @@ func choice(c *cli.Context, flag, usual string, names ...string) (string, error)
 
 // refused makes a mistake in the call of what a library says of data, names or options; what it says of models keeps its kind.
 func (t *training) refused(err error) error {
-	if err != nil && exitCode(err) == exitError && !isSystem(err) {
+	switch {
+	case err == nil || isSystem(err):
+		return err
+	case exitCode(err) == exitError:
 		return &usageError{fmt.Sprintf("train: %v", err)}
 	}
 	return inFile(t.in, err)

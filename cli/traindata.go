@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -24,20 +25,19 @@ var lossNames = []string{string(train.CausalLM), string(train.MaskedLM), string(
 
 // dataOptions is what flags say of data and loss.
 type dataOptions struct {
-	specs, eval      []string
-	batch, seqLen    int
-	evalBatches      int
-	tokenizer        *tokenizer.Tokenizer
-	tokenType        onnxio.DType
-	maskToken        int // -1: not given
-	maskProb         float64
-	padToken         int // -1: not given
-	loss             train.Loss
-	output, teacher  string
-	temperature      float64
-	only, freeze     []string
-	openedTeacher    *teacher
-	tokenizerIsGiven bool
+	specs, eval     []string
+	batch, seqLen   int
+	evalBatches     int
+	tokenizer       *tokenizer.Tokenizer
+	tokenType       onnxio.DType
+	maskToken       int // -1: not given
+	maskProb        float64
+	padToken        int // -1: not given
+	loss            train.Loss
+	output, teacher string
+	temperature     float64
+	only, freeze    []string
+	openedTeacher   *teacher
 }
 
 func parseData(c *cli.Context) (d dataOptions, err error) {
@@ -83,7 +83,6 @@ func parseData(c *cli.Context) (d dataOptions, err error) {
 }
 
 func (d *dataOptions) openTokenizer(name string) (err error) {
-	d.tokenizerIsGiven = name != ""
 	switch name {
 	case "":
 	case "bytes":
@@ -161,6 +160,9 @@ func (t *training) guessLoss(ctx context.Context) (train.Loss, error) {
 	case d.maskToken >= 0:
 		return train.MaskedLM, nil
 	}
+	if names := outputNames(g); d.output != "" && !slices.Contains(names, d.output) {
+		return "", usagef("train: --output: %s has no output %q%s; outputs are %s", t.in, d.output, suggest(d.output, names), strings.Join(names, ", "))
+	}
 	ids, rows := corpus.TokenInput(g)
 	if out := vocabularyOutput(g, d.output, rows); ids != "" && out != "" {
 		causal, err := isCausal(ctx, g, ids, rows, out)
@@ -181,15 +183,15 @@ func (t *training) guessLoss(ctx context.Context) (train.Loss, error) {
 	if rank2 == 1 && (len(g.Outputs) == 1 || d.output != "") {
 		return train.Classify, nil
 	}
-	return "", usagef("train: which loss %s is to be trained with is not clear from its outputs (%s); pass --loss %s", t.in, outputNames(g), strings.Join(lossNames, ", "))
+	return "", usagef("train: which loss %s is to be trained with is not clear from its outputs (%s); pass --loss %s", t.in, strings.Join(outputNames(g), ", "), strings.Join(lossNames, ", "))
 }
 
-func outputNames(g *graph.Graph) string {
+func outputNames(g *graph.Graph) []string {
 	var names []string
 	for _, v := range g.Outputs {
 		names = append(names, v.Name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 // vocabularyOutput finds the output that has a value for every token: logits of a language model.
@@ -349,11 +351,7 @@ func (f *feed) close() error {
 	if f == nil {
 		return nil
 	}
-	err := f.c.Close()
-	if f.teacher != nil && !f.eval {
-		err = joined(err, f.teacher.m.Model.Close())
-	}
-	return err
+	return f.c.Close()
 }
 
 // teacher is the model that another is to become like.
@@ -371,7 +369,7 @@ func (t *training) openTeacher() (_ *teacher, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = joined(err, m.Model.Close())
+			err = errors.Join(err, m.Model.Close())
 		}
 	}()
 	k := &teacher{m: m, id: filepath.Base(m.Path)}
@@ -393,7 +391,7 @@ func (t *training) openTeacher() (_ *teacher, err error) {
 		k.output = m.Graph.Outputs[0].Name
 	}
 	if k.output == "" {
-		return nil, usagef("train: --teacher: %s has no output %q (outputs: %s)", m.Path, t.task.Output, outputNames(m.Graph))
+		return nil, usagef("train: --teacher: %s has no output %q (outputs: %s)", m.Path, t.task.Output, strings.Join(outputNames(m.Graph), ", "))
 	}
 	k.e, err = engine.New(m.Graph, engine.Options{MaxMemory: t.o.MaxMemory, Threads: t.o.Threads, Outputs: []string{k.output}})
 	return k, inFile(m.Path, err)

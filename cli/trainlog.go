@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -111,44 +112,38 @@ func (t *training) report(r *train.Result, seconds float64) error {
 
 func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
-func joined(a, b error) error { return errors.Join(a, b) }
-
-// metrics is the file that has a line of JSON for every step (train.Point). Nil is none.
+// metrics is the file that has a line of JSON for every step (train.Point). It is opened when there is something to write, so that a
+// call that is refused leaves nothing behind.
 type metrics struct {
-	f      *os.File
-	err    error // of the first write that failed
-	resume bool  // lines of steps that are done again are to be removed
+	path          string // empty: none
+	resume, force bool
+	f             *os.File
+	err           error // the first one
 }
 
-// openMetrics opens the file before any work. One that exists is kept unless force says otherwise, or resume goes on with it.
-func openMetrics(path string, resume, force bool) (*metrics, error) {
-	m := &metrics{resume: resume}
+// newMetrics checks the file before any work. One that exists is kept unless force says otherwise, or resume goes on with it.
+func newMetrics(path string, resume, force bool) (*metrics, error) {
+	m := &metrics{path: path, resume: resume, force: force}
 	if path == "" {
 		return m, nil
 	}
-	flag := os.O_RDWR | os.O_CREATE
-	switch {
-	case resume:
-	case force:
-		flag |= os.O_TRUNC
-	default:
-		flag |= os.O_EXCL
+	if info, err := os.Stat(filepath.Dir(path)); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, usagef("--metrics: %s is not a folder", filepath.Dir(path))
 	}
-	f, err := os.OpenFile(path, flag, 0o666)
-	if errors.Is(err, os.ErrExist) {
+	if _, err := os.Stat(path); err == nil && !resume && !force {
 		return nil, &onnxio.ExistsError{Path: path}
 	}
-	m.f = f
-	return m, err
+	return m, nil
 }
 
 func (m *metrics) write(s train.Point) {
-	if m.f == nil || m.err != nil {
+	if m.path == "" || m.err != nil {
 		return
 	}
-	if m.resume {
-		m.resume = false
-		if m.err = m.cut(s.Step); m.err != nil {
+	if m.f == nil {
+		if m.err = m.open(s.Step); m.err != nil {
 			return
 		}
 	}
@@ -157,6 +152,21 @@ func (m *metrics) write(s train.Point) {
 		_, err = m.f.Write(append(line, '\n'))
 	}
 	m.err = err
+}
+
+func (m *metrics) open(step int) (err error) {
+	flag := os.O_RDWR | os.O_CREATE
+	switch {
+	case m.resume:
+	case m.force:
+		flag |= os.O_TRUNC
+	default:
+		flag |= os.O_EXCL
+	}
+	if m.f, err = os.OpenFile(m.path, flag, 0o666); err != nil {
+		return err
+	}
+	return m.cut(step)
 }
 
 // cut removes the lines from a step on: a run that was killed has written steps that its last checkpoint does not have.
