@@ -76,3 +76,14 @@ func BenchmarkCrossEntropy(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkRotate is 1024 tokens with 8 heads of 64.
+func BenchmarkRotate(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	p := &RotaryParams{Batch: 8, Heads: 8, Length: 128, HeadSize: 64, Dim: 64, Strides: [3]int{128 * 512, 64, 512}, Table: [3]int{0, 32, 1}}
+	x, y, cos, sin := randoms[float32](r, 1024*512), make([]float32, 1024*512), randoms[float32](r, 128*32), randoms[float32](r, 128*32)
+	b.SetBytes(2 * 4 * 1024 * 512)
+	for b.Loop() {
+		Rotate(1, p, y, x, cos, sin, false)
+	}
+}

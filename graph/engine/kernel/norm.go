@@ -74,10 +74,12 @@ func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float6
 }
 
 func affine[T Float](y, gain, bias []T) {
-	if gain != nil {
+	switch {
+	case gain != nil && bias != nil:
+		vecMulAdd(y, y, gain, bias)
+	case gain != nil:
 		vecMul(y, y, gain)
-	}
-	if bias != nil {
+	case bias != nil:
 		vecAdd(y, y, bias)
 	}
 }

@@ -69,11 +69,12 @@ func LayerNormGrad[T Float](threads int, g *NormGrads[T], n int) {
 func (g *NormGrads[T]) row(r, n int, norm, scaled, dgain, dbias []T) {
 	x, dy, dx := g.X[r*n:r*n+n], g.DY[r*n:r*n+n], g.DX[r*n:r*n+n]
 	inv := g.InvStd[r]
-	var mu float64
 	if g.Mean != nil {
-		mu = vecSum(x) / float64(n) // g.Mean was rounded, which matters where it is large beside the deviation
+		// g.Mean was rounded, which matters where it is large beside the deviation.
+		vecNormalize(norm, x, vecSum(x)/float64(n), float64(inv))
+	} else {
+		vecScale(norm, x, inv)
 	}
-	vecNormalize(norm, x, mu, float64(inv))
 	if dgain != nil {
 		vecMulAdd(dgain, dy, norm, dgain)
 	}
