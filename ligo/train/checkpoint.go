@@ -116,7 +116,10 @@ func (r *run) save() (err error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(dir, ".step-*")
+	if err := removeUnfinished(dir); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(dir, unfinished)
 	if err != nil {
 		return err
 	}
@@ -151,6 +154,25 @@ func (r *run) save() (err error) {
 	}
 	r.saved = final
 	return r.forgetOld()
+}
+
+// unfinished is the name of a checkpoint that is being written.
+const unfinished = ".step-*"
+
+// removeUnfinished removes what a killed process has left; no two runs may write to one folder.
+func removeUnfinished(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match(unfinished, e.Name()); ok && e.IsDir() {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // replace renames a folder. One of that name is of another run (a resumed one starts after it), and in the way.
