@@ -18,12 +18,14 @@ import (
 //
 //	parameters.safetensors   the parameters by name
 //	optimizer.safetensors    the moments: NAME.exp_avg, NAME.exp_avg_sq or NAME.momentum_buffer
+//	best.safetensors         the best parameters so far, where they are kept
 //	state.json               the step, what was trained how (to refuse another run), digests of both files, the curve so far
 //
 // It is written under another name, synced and renamed: a folder of that name is complete.
 const (
 	parametersFile = "parameters.safetensors"
 	optimizerFile  = "optimizer.safetensors"
+	bestFile       = "best.safetensors"
 	stateFile      = "state.json"
 	// formatVersion changes when an older program could not read a checkpoint, or would misread it.
 	formatVersion = 1
@@ -38,6 +40,11 @@ type stored struct {
 	Run    []setting         `json:"run"`
 	SHA256 map[string]string `json:"sha256"`
 	Curve  []Point           `json:"curve"`
+	// Rate is State.Rate where retries have lowered it; Start and Best are what Options.KeepBest has measured.
+	Rate     float64 `json:"rate,omitempty"`
+	Start    *Eval   `json:"start,omitempty"`
+	Best     *Eval   `json:"best,omitempty"`
+	BestStep int     `json:"best_step,omitempty"`
 }
 
 // setting is one thing that two runs must share for one to go on from the other.
@@ -58,7 +65,7 @@ func (r *run) settings() []setting {
 		{"data", r.data.ID()}, {"schedule", string(o.Schedule)}, {"learning rate", fmt.Sprint(o.LR)}, {"final learning rate", fmt.Sprint(o.MinLR)},
 		{"warmup", fmt.Sprint(o.Warmup)}, {"optimizer", string(o.Optimizer)}, {"betas", fmt.Sprint(o.Beta1, o.Beta2)}, {"epsilon", fmt.Sprint(o.Eps)},
 		{"momentum", fmt.Sprint(o.Momentum)}, {"nesterov", fmt.Sprint(o.Nesterov)}, {"weight decay", fmt.Sprint(o.WeightDecay)}, {"weight decay of all", fmt.Sprint(o.DecayAll)},
-		{"clipping norm", fmt.Sprint(o.Clip)}, {"accumulated batches", fmt.Sprint(o.Accumulate)}, {"initialisation", o.Init}, {"seed", fmt.Sprint(o.Seed)}, {"float64", fmt.Sprint(o.Float64)}}
+		{"clipping norm", fmt.Sprint(o.Clip)}, {"accumulated batches", fmt.Sprint(o.Accumulate)}, {"initialisation", o.Init}, {"seed", fmt.Sprint(o.Seed)}, {"float64", fmt.Sprint(o.Float64)}, {"best kept", fmt.Sprint(o.KeepBest)}, {"retries", fmt.Sprint(o.Retries)}}
 	if o.Schedule != Constant {
 		all = append(all, setting{"number of steps", fmt.Sprint(o.Steps)})
 	}
@@ -79,6 +86,18 @@ func (r *run) values() []namedFloats {
 	var out []namedFloats
 	for i, p := range r.trainer.Params() {
 		out = append(out, namedFloats{r.t.Params[i].Name, p.Shape, p.Value})
+	}
+	return out
+}
+
+// files lists the tensors of a checkpoint by file.
+func (r *run) files() map[string][]namedFloats {
+	out := map[string][]namedFloats{parametersFile: r.values(), optimizerFile: r.moments()}
+	if r.guard.best != nil {
+		out[bestFile] = r.values()
+		for i := range out[bestFile] {
+			out[bestFile][i].values = r.guard.best[i]
+		}
 	}
 	return out
 }
@@ -125,7 +144,11 @@ func (r *run) save() (err error) {
 	}
 	defer os.RemoveAll(tmp)
 	s := stored{Format: formatVersion, Step: r.state.Step, Run: r.settings(), SHA256: map[string]string{}, Curve: r.curve}
-	for name, tensors := range map[string][]namedFloats{parametersFile: r.values(), optimizerFile: r.moments()} {
+	s.Start, s.Best, s.BestStep = r.guard.start, r.guard.bestEval, r.guard.bestStep
+	if r.state.Rate != 1 {
+		s.Rate = r.state.Rate
+	}
+	for name, tensors := range r.files() {
 		h := sha256.New()
 		if err := writeSynced(filepath.Join(tmp, name), func(w io.Writer) error { return writeSafetensors(io.MultiWriter(w, h), tensors) }); err != nil {
 			return err
@@ -311,7 +334,15 @@ func (r *run) load(dir string) error {
 	if s.Step > r.o.Steps {
 		return fmt.Errorf("it is at step %d, beyond the %d of this run", s.Step, r.o.Steps)
 	}
-	for name, tensors := range map[string][]namedFloats{parametersFile: r.values(), optimizerFile: r.moments()} {
+	if r.guard.start, r.guard.bestEval, r.guard.bestStep = s.Start, s.Best, s.BestStep; s.Best != nil && r.o.KeepBest {
+		for _, p := range r.trainer.Params() {
+			r.guard.best = append(r.guard.best, zeros(p.Value))
+		}
+	}
+	if s.Rate != 0 {
+		r.state.Rate = s.Rate
+	}
+	for name, tensors := range r.files() {
 		if err := readTensors(filepath.Join(dir, name), s.SHA256[name], tensors); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -11,6 +11,8 @@ import (
 type State struct {
 	// Step is the number of updates that were applied.
 	Step int
+	// Rate multiplies the schedule's learning rate: 1, or less after retries.
+	Rate float64
 	// Moments has an entry for each parameter, in the order of Task.Params.
 	Moments []Moments
 }
@@ -23,7 +25,7 @@ type Moments struct {
 
 // newState is the state before the first step.
 func newState(params []*engine.Param, o Options) *State {
-	s := &State{Moments: make([]Moments, len(params))}
+	s := &State{Rate: 1, Moments: make([]Moments, len(params))}
 	for i, p := range params {
 		if o.Optimizer == AdamW {
 			s.Moments[i] = Moments{zeros(p.Value), zeros(p.Value)}

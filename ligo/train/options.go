@@ -51,6 +51,13 @@ type Options struct {
 	EvalEvery   int
 	EvalBatches int
 
+	// KeepBest measures before the first step as well, and gives back (Result.Values) the parameters with the lowest loss on Eval.
+	KeepBest bool
+
+	// Retries is how often a step whose loss or gradient is not finite is tried again with half the learning rate, which then stays
+	// halved, before the run fails.
+	Retries int
+
 	// Checkpoint is a folder for checkpoints, one every CheckpointEvery steps (0: none in between), at the end and when the run is
 	// cancelled; empty for none. Keep is how many stay, the latest; 0 keeps all.
 	Checkpoint      string
@@ -135,7 +142,7 @@ func (o Options) check() error {
 		name  string
 		value int
 	}{{"number of steps", o.Steps}, {"number of warmup steps", o.Warmup}, {"number of checkpoints to keep", o.Keep},
-		{"interval of evaluations", o.EvalEvery}, {"interval of checkpoints", o.CheckpointEvery}} {
+		{"number of retries", o.Retries}, {"interval of evaluations", o.EvalEvery}, {"interval of checkpoints", o.CheckpointEvery}} {
 		if v.value < 0 {
 			return fmt.Errorf("the %s is %d, it must not be negative", v.name, v.value)
 		}

@@ -93,6 +93,9 @@ func rankOf(v *graph.Value, r *axes.Result) int {
 	if v.Type != nil && v.Type.HasShape {
 		return len(v.Type.Dims)
 	}
+	if r == nil {
+		return -1
+	}
 	if w := r.Graph.Value(v.Name); w != nil {
 		if ax := r.Axes(w); ax != nil {
 			return len(ax)

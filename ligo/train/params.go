@@ -72,6 +72,21 @@ func (t *Task) findParams(r *axes.Result) error {
 	return nil
 }
 
+// takeParams makes parameters of the constants that Spec.Params names, as far as the loss depends on them.
+func (t *Task) takeParams() error {
+	for _, name := range t.Spec.Params {
+		v := t.source.Value(name)
+		if !v.IsConst() || !v.Const.DType.Growable() {
+			return fmt.Errorf("parameter %q is no floating constant of the graph", name)
+		}
+		if v = t.Graph.Value(name); v == nil || len(v.Uses) == 0 {
+			continue
+		}
+		t.Params = append(t.Params, &Param{Name: name, DType: v.Const.DType, Shape: shape(v), value: name, copies: []copied{{name, false}}})
+	}
+	return nil
+}
+
 func shape(v *graph.Value) []int {
 	out := make([]int, len(v.Const.Dims))
 	for i, d := range v.Const.Dims {

@@ -17,8 +17,12 @@ type Result struct {
 	// Curve has a point for each step, those before a resumed checkpoint included.
 	Curve []Point
 	// Values is the parameters, in the order of Task.Params.
+	// With Options.KeepBest they are those of Best's step, which can be 0.
 	Values []engine.Floats
 	State  *State
+	// Start is the loss on Eval before the first step, Best the lowest, measured after BestStep; nil without Options.KeepBest.
+	Start, Best *Eval
+	BestStep    int
 	// Checkpoint is the folder of the last one that was written; empty if none was.
 	Checkpoint string
 }
@@ -34,6 +38,7 @@ type run struct {
 	sums    []engine.Floats // over micro-batches; nil where a step has only one
 	threads int
 	saved   string
+	guard   guard
 }
 
 // Run trains. After an error or when ctx is cancelled, the result is what the last complete step has left, and the error says how
@@ -72,6 +77,9 @@ func Run(ctx context.Context, t *Task, data Batches, o Options) (*Result, error)
 	for _, p := range r.trainer.Params() {
 		res.Values = append(res.Values, p.Value)
 	}
+	if r.guard.best != nil {
+		res.Values, res.Start, res.Best, res.BestStep = r.guard.best, r.guard.start, r.guard.bestEval, r.guard.bestStep
+	}
 	return res, err
 }
 
@@ -96,19 +104,36 @@ func (r *run) loop(ctx context.Context) error {
 			return r.stopped(ctx, err)
 		}
 		r.curve[n-1].Eval = e
+		r.judge(e)
+	}
+	if r.o.KeepBest && r.o.Eval != nil && r.guard.start == nil {
+		e, err := r.evaluate(ctx)
+		if err != nil {
+			return r.stopped(ctx, err)
+		}
+		r.guard.start = e
+		r.judge(e)
 	}
 	for r.state.Step < r.o.Steps {
 		p, err := r.step(ctx)
+		if r.retry(err) {
+			continue
+		}
 		if err != nil {
 			return r.stopped(ctx, err)
 		}
 		done := r.state.Step == r.o.Steps
 		if r.due() {
-			if p.Eval, err = r.evaluate(ctx); err != nil {
+			p.Eval, err = r.evaluate(ctx)
+			if r.retry(err) {
+				continue
+			}
+			if err != nil {
 				// The step has been applied: its point must be in the checkpoint.
 				r.curve = append(r.curve, p)
 				return r.stopped(ctx, err)
 			}
+			r.judge(p.Eval)
 		}
 		r.curve = append(r.curve, p)
 		if every := r.o.CheckpointEvery; r.o.Checkpoint != "" && (done || every > 0 && r.state.Step%every == 0) {
@@ -190,10 +215,11 @@ func (r *run) step(ctx context.Context) (Point, error) {
 		squares += sumSquares(g, r.threads)
 	}
 	norm := math.Sqrt(squares) / n
-	p := Point{Step: r.state.Step + 1, Loss: sum.loss / n, LR: r.o.rate(r.state.Step), GradNorm: norm, Elements: sum.total, Counted: sum.counted, Accuracy: r.t.accuracy(sum)}
+	p := Point{Step: r.state.Step + 1, Loss: sum.loss / n, LR: r.o.rate(r.state.Step) * r.state.Rate, GradNorm: norm, Elements: sum.total, Counted: sum.counted, Accuracy: r.t.accuracy(sum)}
 	if err := r.finite(p, grads); err != nil {
 		return Point{}, err
 	}
+	r.remember()
 	r.state.update(r.o, params, grads, p.LR, clipScale(norm, r.o.Clip)/n, r.threads)
 	p.Seconds = time.Since(begin).Seconds()
 	return p, nil
@@ -207,11 +233,16 @@ func (r *run) finite(p Point, grads []engine.Floats) error {
 	}
 	for i, g := range grads {
 		if at, v, ok := notFinite(g); ok {
-			return fmt.Errorf("the loss is %v and element %d of the gradient of %q is %v; the step was not applied", p.Loss, at, r.t.Params[i].Name, v)
+			return notFiniteError(fmt.Sprintf("the loss is %v and element %d of the gradient of %q is %v; the step was not applied", p.Loss, at, r.t.Params[i].Name, v))
 		}
 	}
-	return fmt.Errorf("the loss is %v and the norm of its gradient %v; the step was not applied", p.Loss, p.GradNorm)
+	return notFiniteError(fmt.Sprintf("the loss is %v and the norm of its gradient %v; the step was not applied", p.Loss, p.GradNorm))
 }
+
+// notFiniteError says that a loss or a gradient is no finite number.
+type notFiniteError string
+
+func (e notFiniteError) Error() string { return string(e) }
 
 // notFinite finds the first element that is not a finite number.
 func notFinite(f engine.Floats) (at int, v float64, ok bool) {
@@ -268,7 +299,7 @@ func (r *run) evaluate(ctx context.Context) (*Eval, error) {
 	}
 	e := &Eval{Loss: sum.loss / float64(sum.counted), Accuracy: r.t.accuracy(sum), Counted: sum.counted, Seconds: time.Since(begin).Seconds()}
 	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
-		return nil, fmt.Errorf("evaluation: the loss is %v", e.Loss)
+		return nil, notFiniteError(fmt.Sprintf("evaluation: the loss is %v", e.Loss))
 	}
 	return e, nil
 }

@@ -42,6 +42,9 @@ type Spec struct {
 	HardWeight float64
 	// Only and Freeze choose parameters by patterns (path.Match, where * matches / too) of the initializers' names; nil Only is all.
 	Only, Freeze []string
+	// Params, where not nil, are the constants of the graph that are trained, by name: the graph is taken as it is, and nothing is
+	// tied. It is for graphs that were made to be trained, such as ligo.Learnable's.
+	Params []string
 	// TieEqual makes all constants that hold the same numbers one parameter, not only those of one initializer and those of an
 	// embedding and its output matrix. It suits an exporter that has written shared layers as copies; it is wrong for a model whose
 	// layers have been stacked, as they are to become different.
@@ -111,13 +114,16 @@ func NewTask(ctx context.Context, g *graph.Graph, s Spec) (*Task, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
-	r, err := axes.Infer(ctx, g, axes.Options{})
-	if err != nil {
-		return nil, err
-	}
 	source := g.Clone()
-	if err := source.Normalize(); err != nil {
-		return nil, err
+	var r *axes.Result
+	if s.Params == nil {
+		var err error
+		if r, err = axes.Infer(ctx, g, axes.Options{}); err != nil {
+			return nil, err
+		}
+		if err := source.Normalize(); err != nil {
+			return nil, err
+		}
 	}
 	t := &Task{Graph: source.Clone(), Spec: s, source: source}
 	out, err := t.output(r)
@@ -140,7 +146,12 @@ func NewTask(ctx context.Context, g *graph.Graph, s Spec) (*Task, error) {
 		}
 		t.Inputs = append(t.Inputs, &onnxio.ValueInfo{Name: v.Name, Type: v.Type, Doc: v.Doc})
 	}
-	if err := t.findParams(r); err != nil {
+	if s.Params != nil {
+		err = t.takeParams()
+	} else {
+		err = t.findParams(r)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := t.Graph.Sort(); err != nil {
