@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -115,4 +116,23 @@ func TestLossOfInt32Labels(t *testing.T) {
 	k := gradientCase{consts: []*onnxio.Tensor{random("x", 1, 3, 256)}, inputs: map[string]*onnxio.Tensor{"l": labels},
 		nodes: []*onnxio.Node{node("SoftmaxCrossEntropyLoss", "x,l", "y")}}
 	checkGradients(t, k)
+}
+
+// Scores of a large vocabulary are what takes most memory: their gradient is written over them, and nothing else has their size.
+func TestLossGradientTakesTheScoresPlace(t *testing.T) {
+	const rows, classes, width = 64, 50000, 8
+	k := gradientCase{consts: []*onnxio.Tensor{random("h", 1, rows, width), random("w", 2, width, classes)}, inputs: labelsIn(1, classes, -100, rows),
+		nodes: []*onnxio.Node{node("MatMul", "h,w", "x"), node("SoftmaxCrossEntropyLoss", "x,l", "y", graph.IntAttr("ignore_index", -100))}}
+	g, params := k.lossGraph(t)
+	const scores, weights = 4 * rows * classes, 4 * width * classes
+	for limit, fits := range map[int64]bool{scores + 3*weights: true, scores: false} {
+		tr, err := NewTrainer(g, "loss", params, Options{MaxMemory: limit})
+		if err == nil {
+			_, err = tr.Gradients(context.Background(), k.inputs)
+		}
+		var full *MemoryError
+		if fits && err != nil || !fits && !errors.As(err, &full) {
+			t.Errorf("with %d bytes: %v", limit, err)
+		}
+	}
 }
