@@ -142,6 +142,20 @@ func TestTrain(t *testing.T) {
 	}
 	refused(t, 2, []string{"out.onnx", "exists already", "--force"}, "train", in, out, "--data", tokens, "--steps", "1")
 
+	var results [2][]byte
+	for i, threads := range []string{"1", "3"} {
+		path := beside(in, "threads.onnx")
+		ok(t, "train", in, path, "--force", "--data", tokens, "--steps", "3", "--batch", "8", "--seq-len", "32", "--lr", "1e-2", "--threads", threads)
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		results[i] = raw
+	}
+	if !bytes.Equal(results[0], results[1]) {
+		t.Error("the result depends on the number of threads")
+	}
+
 	// A committed export, whose numbers do not matter either.
 	again := beside(in, "again.onnx")
 	trains(t, fixtures.Path(t, "gpt2_s_op17"), again, "--data", tokens, "--steps", "10", "--batch", "2", "--seq-len", "16", "--lr", "3e-3")

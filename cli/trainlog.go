@@ -28,11 +28,11 @@ func (t *training) progress(s train.Point) {
 	done := s.Step - t.first + 1
 	left := time.Duration(float64(elapsed) / float64(done) * float64(t.o.Steps-s.Step))
 	line := fmt.Sprintf("loss %.4f, %s", s.Loss, t.speed(elapsed))
-	if s.Eval != nil {
-		line += fmt.Sprintf(", eval loss %.4f", s.Eval.Loss)
-	}
 	if s.Step < t.o.Steps {
 		line += ", " + clock(left) + " left"
+	}
+	if s.Eval != nil {
+		line += fmt.Sprintf(", eval loss %.4f", s.Eval.Loss)
 	}
 	if t.term.progress {
 		t.term.step("training", s.Step, t.o.Steps, line)

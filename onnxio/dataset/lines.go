@@ -93,6 +93,9 @@ func (l *Lines) Object(i int64) (map[string]JSON, error) {
 	if err := d.Decode(&object); err != nil {
 		return nil, fmt.Errorf("%s: expected a JSON object: %w", l.Where(i), err)
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%s: something follows the JSON object", l.Where(i))
+	}
 	if object == nil {
 		return nil, fmt.Errorf("%s: expected a JSON object, found null", l.Where(i))
 	}
