@@ -107,7 +107,7 @@ func (f *flow) weightBefore(v *graph.Value) *graph.Value {
 // passes reports whether the node of a use hands the numbers on, and how they have come then.
 func (f *flow) passes(s step, u graph.Use) (trail, bool) {
 	n, t := u.Node, s.trail
-	if n.Op == "Sin" || n.Op == "Cos" || strings.Contains(n.Op, "Quantize") || len(n.Out) == 0 || n.Out[0] == nil {
+	if n.Op == "Sin" || n.Op == "Cos" || strings.HasSuffix(n.Op, "uantizeLinear") || len(n.Out) == 0 || n.Out[0] == nil {
 		return t, false
 	}
 	t.looked = t.looked || lookups[n.Op]
