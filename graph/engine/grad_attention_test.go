@@ -49,6 +49,12 @@ func TestGradientsOfAttention(t *testing.T) {
 			nodes: []*onnxio.Node{node("Attention", "q,k,v,mask", "y")}},
 		{name: "mask instead of the flag", consts: with(qkv(1, 2, 2, 70, 70, 8, 8), causalBias(70, 70)), frozen: []string{"mask"},
 			nodes: []*onnxio.Node{node("Attention", "q,k,v,mask", "y")}},
+		{name: "window", consts: qkv(1, 2, 1, 300, 300, 4, 4), nodes: []*onnxio.Node{
+			node("Attention", "q,k,v", "y", ints("left_window_size", 20), ints("right_window_size", 5))}},
+		{name: "valid lengths", consts: with(qkv(2, 2, 2, 70, 80, 8, 8), onnxio.FromInt64s("n", []int64{2}, []int64{80, 3})), nodes: []*onnxio.Node{
+			node("Attention", "q,k,v,,,,n", "y")}},
+		{name: "valid lengths, causal", consts: with(qkv(2, 2, 2, 70, 80, 8, 8), onnxio.FromInt64s("n", []int64{2}, []int64{80, 75})), nodes: []*onnxio.Node{
+			node("Attention", "q,k,v,,,,n", "y", ints("is_causal", 1))}},
 		{name: "frozen keys", consts: qkv(1, 2, 2, 20, 30, 8, 8), frozen: []string{"k"}, nodes: []*onnxio.Node{node("Attention", "q,k,v", "y")}},
 		{name: "frozen values", consts: qkv(1, 2, 2, 20, 30, 8, 8), frozen: []string{"v", "q"}, nodes: []*onnxio.Node{node("Attention", "q,k,v", "y")}},
 	} {
