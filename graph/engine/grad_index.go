@@ -52,6 +52,10 @@ func (o *gatherGradOp) infer(in []*value) ([]spec, error) {
 
 func (o *gatherGradOp) inPlace(operand int) bool { return operand == 2 }
 
+func (o *gatherGradOp) adding(k *call) (operator, bool) {
+	return &gatherGradOp{shape: o.shape, axis: o.axis}, k.in[2] == nil
+}
+
 func (o *gatherGradOp) forward(x *exec, in, out []*tensor) error {
 	index, err := in[1].ints()
 	if err != nil {

@@ -77,6 +77,13 @@ func (b *backward) product(alpha float64, p *value, transP bool, q *value, trans
 	return b.view(d, of.shape)
 }
 
+// A product adds to its third operand, which it may write over.
+func (o *matmulOp) adding(k *call) (operator, bool) {
+	return &matmulOp{alpha: o.alpha, transA: o.transA, transB: o.transB, total: o.total}, len(k.in) == 2
+}
+
+func (o *matmulOp) inPlace(operand int) bool { return operand == 2 }
+
 func (o *gemmOp) gradient(b *backward, k *call, dy []*value) ([]*value, error) {
 	ab := &matmulOp{alpha: o.alpha, transA: o.transA, transB: o.transB}
 	out, err := ab.gradient(b, &call{in: k.in[:2], out: k.out}, dy)

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/engine/kernel"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -124,4 +127,65 @@ func TestGradientsOfTransposedProducts(t *testing.T) {
 			consts: append(two(random("a", 1, 6, 256), between("b", 2, -0.1, 0.1, 256, 9)), random("c", 3, 9))})
 	}
 	checkAll(t, cases)
+}
+
+// TestProductsAddToTheSum: where one value goes into several products, each adds its gradient to what is there.
+func TestProductsAddToTheSum(t *testing.T) {
+	k := gradientCase{outputs: []string{"q", "k", "v", "h"}, consts: append(two(random("a", 1, 2, 5, 256), random("s", 2, 256)),
+		random("wq", 3, 256, 256), random("wk", 4, 256, 64), random("wv", 5, 256, 64)),
+		nodes: []*onnxio.Node{node("Mul", "a,s", "h"), node("MatMul", "h,wq", "q"), node("MatMul", "h,wk", "k"), node("MatMul", "h,wv", "v")}}
+	checkGradients(t, k)
+	checkSingle(t, k)
+	g, params := k.lossGraph(t)
+	tr, err := NewTrainer(g, "loss", params, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Gradients(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	products, sums := 0, 0
+	for _, c := range tr.e.cache {
+		for _, o := range c.p.ops {
+			switch op := o.call.op.(type) {
+			case *matmulOp:
+				if len(o.call.in) == 3 {
+					products++
+				}
+			case *binaryOp:
+				if op.op == kernel.Add && strings.HasPrefix(o.call.label, "gradient of") {
+					sums++
+				}
+			}
+		}
+	}
+	if products != 3 || sums != 0 {
+		t.Errorf("%d products add to the sum, and %d sums are left, want three and none", products, sums)
+	}
+}
+
+// TestSharedContributionIsNotComputedTwice: a product that is the gradient of two operands at once is one product.
+func TestSharedContributionIsNotComputedTwice(t *testing.T) {
+	k := gradientCase{outputs: []string{"y", "a2", "b2"}, consts: append(two(random("a", 1, 5, 256), random("b", 2, 5, 256)), random("w", 3, 256, 64)),
+		nodes: []*onnxio.Node{node("Add", "a,b", "h"), node("MatMul", "h,w", "y"), node("Mul", "a,a", "a2"), node("Mul", "b,b", "b2")}}
+	checkGradients(t, k)
+	g, params := k.lossGraph(t)
+	tr, err := NewTrainer(g, "loss", params, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Gradients(context.Background(), nil); err != nil {
+		t.Fatal(err)
+	}
+	products := 0
+	for _, c := range tr.e.cache {
+		for _, o := range c.p.ops {
+			if _, ok := o.call.op.(*matmulOp); ok {
+				products++
+			}
+		}
+	}
+	if products != 3 { // forward, by h, by w
+		t.Errorf("%d products, want 3", products)
+	}
 }

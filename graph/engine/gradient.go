@@ -30,6 +30,15 @@ type backward struct {
 	label  string // of the call that is being differentiated
 	active map[*value]bool
 	grads  map[*value][]*value // contributions so far
+	sole   map[*value]bool     // those that nothing else reads
+}
+
+// adder is an operator that can take a last operand, of its output's type and shape, to add its result to: that is a pass less than
+// adding two values up.
+type adder interface {
+	operator
+	// adding is a copy of the operator; false if it adds already.
+	adding(k *call) (operator, bool)
 }
 
 // differentiate adds the gradients of a value with one element by others, none of which is computed from another. The gradient of
@@ -38,7 +47,7 @@ func (c *compiler) differentiate(loss *value, by []*value) ([]*value, error) {
 	if loss.size() != 1 || !isFloat(loss.dt) {
 		return nil, fmt.Errorf("the loss is %v, not one floating number", loss.spec)
 	}
-	b := &backward{compiler: c, active: map[*value]bool{}, grads: map[*value][]*value{}}
+	b := &backward{compiler: c, active: map[*value]bool{}, grads: map[*value][]*value{}, sole: map[*value]bool{}}
 	for _, v := range by {
 		b.active[v] = true
 	}
@@ -110,10 +119,12 @@ func (b *backward) step(k *call) (err error) {
 	if !ok {
 		return errNoGradient
 	}
+	before := len(b.calls)
 	dx, err := op.gradient(b, k, dy)
 	if err != nil {
 		return err
 	}
+	b.note(dx, b.calls[before:])
 	for i, d := range dx {
 		if d == nil || !b.wants(k.in[i]) {
 			continue
@@ -140,19 +151,16 @@ func (b *backward) total(v *value) (*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Lookups come last: they add to what is there and touch no more than they looked up.
-	lookup := func(p *value) bool {
-		_, ok := p.op().(*gatherGradOp)
-		return ok && p.from.in[2] == nil
-	}
-	slices.SortStableFunc(parts, func(p, q *value) int { return order(lookup(p)) - order(lookup(q)) })
+	// What can add to a sum comes last, lookups after products: they touch no more of it than they looked up.
+	slices.SortStableFunc(parts, func(p, q *value) int { return b.turn(p) - b.turn(q) })
 	sum := parts[0]
+	delete(b.sole, sum) // the sum may become several contributions
 	for _, p := range parts[1:] {
-		if lookup(p) {
-			op := *p.from.op.(*gatherGradOp)
-			sum, err = b.call(&op, p.from.in[0], p.from.in[1], sum)
-		} else {
+		if b.turn(p) == 0 {
 			sum, err = b.call(&binaryOp{op: kernel.Add}, sum, p)
+		} else {
+			op, _ := p.from.op.(adder).adding(p.from)
+			sum, err = b.call(op, p.from.in[0], p.from.in[1], sum)
 		}
 		if err != nil {
 			return nil, err
@@ -161,19 +169,52 @@ func (b *backward) total(v *value) (*value, error) {
 	return sum, nil
 }
 
+// note remembers which gradients of a call were made for it alone: by one of its new calls, read by none of them, and not handed out
+// twice.
+func (b *backward) note(dx []*value, made []*call) {
+	for _, d := range dx {
+		if d == nil || !slices.Contains(made, d.from) {
+			continue
+		}
+		uses := 0
+		for _, k := range made {
+			if slices.Contains(k.in, d) {
+				uses++
+			}
+		}
+		for _, o := range dx {
+			if o == d {
+				uses++
+			}
+		}
+		b.sole[d] = uses == 1
+	}
+}
+
+// turn is when a contribution is summed: 0 if it is a term like any other, more if it can add itself to the sum.
+func (b *backward) turn(p *value) int {
+	if !b.sole[p] {
+		return 0
+	}
+	a, ok := p.op().(adder)
+	if !ok {
+		return 0
+	}
+	if _, ok = a.adding(p.from); !ok {
+		return 0
+	}
+	if _, ok = a.(*gatherGradOp); ok {
+		return 2
+	}
+	return 1
+}
+
 // op is the operator that computes v; nil for operands of the program.
 func (v *value) op() operator {
 	if v.from == nil {
 		return nil
 	}
 	return v.from.op
-}
-
-func order(last bool) int {
-	if last {
-		return 1
-	}
-	return 0
 }
 
 // call adds a call with one output, named after the call that is being differentiated.

@@ -58,7 +58,7 @@ func untransposed(v *value) (*value, bool) {
 }
 
 // matmulOp is the product of (stacks of) matrices with numpy's rules for vectors and broadcasting, times alpha. The transpositions
-// apply to the last two dimensions.
+// apply to the last two dimensions. A third operand, like the output, is added.
 type matmulOp struct {
 	alpha          float64
 	transA, transB bool
@@ -124,15 +124,23 @@ func (o *matmulOp) infer(in []*value) ([]spec, error) {
 	if !vecB {
 		shape = append(shape, n)
 	}
+	if sum := operand(in, 2); sum != nil && (!isFloat(a.dt) || sum.dt != a.dt || !slices.Equal(sum.shape, shape)) {
+		return nil, fmt.Errorf("a product %v added to %v", a.with(shape), sum.spec)
+	}
 	return []spec{a.with(shape)}, nil
 }
 
 func (o *matmulOp) forward(x *exec, in, out []*tensor) error {
+	beta := 0
+	if len(in) > 2 {
+		beta = 1
+		startWith(x, out[0].buf, in[2])
+	}
 	switch d := out[0].buf.(type) {
 	case buf[float32]:
-		matmul(x, o, d, in[0].buf.(buf[float32]), in[1].buf)
+		matmul(x, o, d, in[0].buf.(buf[float32]), in[1].buf, float32(beta))
 	case buf[float64]:
-		matmul(x, o, d, in[0].buf.(buf[float64]), in[1].buf)
+		matmul(x, o, d, in[0].buf.(buf[float64]), in[1].buf, float64(beta))
 	default:
 		return o.integers(in, out)
 	}
@@ -150,7 +158,7 @@ func times[T kernel.Float](threads int, transA, transB bool, m, n, k int, alpha 
 	kernel.Gemm(threads, transA, transB, m, n, k, alpha, a, lda, b.(buf[T])[off:], ldb, beta, c, ldc)
 }
 
-func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer) {
+func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
 	lda, ldb := o.k, o.n
 	if o.transA {
 		lda = o.m
@@ -162,7 +170,7 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer) {
 	if o.total {
 		for s := range stacks {
 			pa, pb := o.stack(s)
-			times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, T(min(s, 1)), y, o.n)
+			times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, max(beta, T(min(s, 1))), y, o.n)
 		}
 		return
 	}
@@ -173,7 +181,7 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer) {
 	kernel.Parallel(x.threads, stacks, 1, func(lo, hi int) {
 		for s := lo; s < hi; s++ {
 			pa, pb := o.stack(s)
-			times(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, 0, y[s*o.m*o.n:], o.n)
+			times(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, beta, y[s*o.m*o.n:], o.n)
 		}
 	})
 }
