@@ -68,6 +68,7 @@ type Corpus struct {
 	outputs []string // of the model
 	specs   []string // for ID
 	src     source
+	ragged  bool // the sequences are lines, of any length
 }
 
 // source gives examples.
@@ -92,6 +93,10 @@ type source interface {
 //	FILE.npy        a stream of token ids, or with two axes sequences of them
 //	FILE.txt        a text, which a tokenizer makes a stream of
 //	FOLDER          a test_data_set folder, or one with several: each set is a batch as it is
+//
+// Sequences of one batch that differ in length are filled up with Options.PadToken to the longest, which no mask attends to and no label
+// counts; lines, where Options.SeqLen is given, to the next eighth of it, so that a model is compiled for a few lengths only. Labels that
+// the data has are taken as they are: one label a token is that of the output at this place.
 //
 // Several specs are one source if they are of one kind: examples, streams, or sets.
 func Open(ctx context.Context, g *graph.Graph, specs []string, o Options) (_ *Corpus, err error) {

@@ -297,6 +297,38 @@ func TestLinesArePaddedToTheLongest(t *testing.T) {
 	}
 }
 
+// With a length given, rows have one of eight lengths, so that a model is not compiled for every batch anew.
+func TestFewLengths(t *testing.T) {
+	var text strings.Builder
+	for n := 2; n <= 70; n++ {
+		fmt.Fprintf(&text, "{\"input_ids\": [1%s]}\n", strings.Repeat(", 2", n-1))
+	}
+	path := write(t, "a.jsonl", []byte(text.String()))
+	for name, m := range map[string]*onnxio.Model{"gpt2": fixtures.GPT2(fixtures.Config{}), "bert": fixtures.BERT(fixtures.Config{})} {
+		c := open(t, graphOf(t, m), Options{Objective: NextToken, Batch: 1, SeqLen: 50}, path)
+		seen := map[int64]bool{}
+		for i := range c.EvalBatches(0) {
+			b, err := c.EvalBatch(context.Background(), i, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := b.Labels.Dims[1]
+			seen[n] = true
+			if want := min(i+1, 50); b.Targets != want || n < want || n > 50 || n >= want+7 {
+				t.Errorf("%s: %d targets in a row of %d, want %d", name, b.Targets, n, want)
+			}
+			for _, x := range b.Inputs {
+				if x.Dims[1] != n {
+					t.Errorf("%s: %s has shape %v beside labels of %d", name, x.Name, x.Dims, n)
+				}
+			}
+		}
+		if len(seen) != 8 {
+			t.Errorf("%s: rows have %d lengths", name, len(seen))
+		}
+	}
+}
+
 // letters gives every byte its own token.
 type letters struct{}
 

@@ -33,8 +33,8 @@ func (c *Corpus) join(examples []*example) (*Batch, error) {
 			}
 		}
 		least, pad := int64(0), int64(0)
-		if s.role == tokens || s.role == attended {
-			least = c.l.sequence
+		if s.perToken(parts[0], lengths) {
+			least = longest
 		}
 		if s.role == tokens {
 			pad = c.o.PadToken
@@ -47,6 +47,15 @@ func (c *Corpus) join(examples []*example) (*Batch, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// lengthsOfRows is how many lengths the rows of a source of sequences of all lengths can have: the model is compiled for each, and an
+// engine keeps as many programs.
+const lengthsOfRows = 8
+
+// perToken reports whether an input has a number for each token of its sequence.
+func (s *slot) perToken(t *onnxio.Tensor, lengths []int64) bool {
+	return (s.role == tokens || s.role == attended || s.role == kinds || s.role == places) && len(lengths) > 0 && len(t.Dims) == 1 && t.Dims[0] == lengths[0]
 }
 
 // lengths are the numbers of tokens of the sequences, and the length of the rows they are put in; both are nothing for a model that
@@ -66,6 +75,10 @@ func (c *Corpus) lengths(examples []*example) (lengths []int64, longest int64, e
 		ragged = ragged || longest > 0 && n != longest
 		longest = max(longest, n)
 		lengths = append(lengths, n)
+	}
+	if c.ragged && c.o.SeqLen > 0 && (c.masked() || c.perToken(examples[0])) {
+		step := (c.o.SeqLen + lengthsOfRows - 1) / lengthsOfRows
+		longest = max(longest, min((longest+step-1)/step*step, c.o.SeqLen))
 	}
 	if ragged && !c.masked() && !c.perToken(examples[0]) {
 		return nil, 0, fmt.Errorf("%s: sequences of one batch differ in length (%d and %d tokens), and the model has no mask to hide the padding: "+

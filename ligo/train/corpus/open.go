@@ -91,6 +91,7 @@ func (c *Corpus) openFile(ctx context.Context, path string) (source, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.ragged = true
 		return &objects{c: c, lines: lines}, nil
 	case ".bin":
 		if err := c.wantsTokens(path); err != nil {
