@@ -38,12 +38,34 @@ func words(c *cli.Command) []string {
 	return out
 }
 
+// choices are the flags that take one of a few words, whatever the command.
+func choices() [][2]string {
+	join := func(words ...string) string { return strings.Join(words, " ") }
+	return [][2]string{
+		{"method", join(methodNames()...)}, {"loss", join(lossNames...)}, {"schedule", join(scheduleNames...)}, {"optimizer", join(optimizerNames...)},
+		{"init", join(initNames...)}, {"token-type", join(tokenTypeNames...)},
+	}
+}
+
+func chosen(flag string) string {
+	for _, c := range choices() {
+		if c[0] == flag {
+			return c[1]
+		}
+	}
+	return ""
+}
+
 func bash(commands []*cli.Command) string {
 	var names []string
 	var cases strings.Builder
 	for _, c := range commands {
 		names = append(names, c.Name)
 		fmt.Fprintf(&cases, "    %s) words=%q ;;\n", c.Name, strings.Join(words(c), " "))
+	}
+	var values strings.Builder
+	for _, c := range choices() {
+		fmt.Fprintf(&values, "    --%s) COMPREPLY=($(compgen -W %q -- \"$cur\")); return ;;\n", c[0], c[1])
 	}
 	return fmt.Sprintf(`# bash completion for ligoonnx
 _ligoonnx() {
@@ -52,17 +74,15 @@ _ligoonnx() {
     COMPREPLY=($(compgen -W %q -- "$cur"))
     return
   fi
-  if [ "$prev" = --method ]; then
-    COMPREPLY=($(compgen -W %q -- "$cur"))
-    return
-  fi
+  case $prev in
+%s  esac
   case ${COMP_WORDS[1]} in
 %s  esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
   if [ "${cur#-}" = "$cur" ]; then COMPREPLY+=($(compgen -f -- "$cur")); fi
 }
 complete -o filenames -F _ligoonnx ligoonnx
-`, strings.Join(append(names, "help"), " "), strings.Join(methodNames(), " "), cases.String())
+`, strings.Join(append(names, "help"), " "), values.String(), cases.String())
 }
 
 func zsh(commands []*cli.Command) string {
@@ -76,8 +96,8 @@ func zsh(commands []*cli.Command) string {
 			value := ""
 			if _, isBool := f.(*cli.BoolFlag); !isBool {
 				value = ":value:_files"
-				if f.Names()[0] == "method" {
-					value = ":method:(" + strings.Join(methodNames(), " ") + ")"
+				if words := chosen(f.Names()[0]); words != "" {
+					value = ":" + f.Names()[0] + ":(" + words + ")"
 				}
 			}
 			repeat := ""
@@ -121,8 +141,8 @@ func fish(commands []*cli.Command) string {
 			value := " -r"
 			if _, isBool := f.(*cli.BoolFlag); isBool {
 				value = ""
-			} else if f.Names()[0] == "method" {
-				value = " -x -a '" + strings.Join(methodNames(), " ") + "'"
+			} else if words := chosen(f.Names()[0]); words != "" {
+				value = " -x -a '" + words + "'"
 			}
 			fmt.Fprintf(&b, "complete -c ligoonnx -n '__fish_seen_subcommand_from %s' -l %s%s -d '%s'\n", c.Name, f.Names()[0], value, quote(line[1]))
 		}

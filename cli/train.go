@@ -39,6 +39,15 @@ type trainingData struct {
 	EvalExamples int64 `json:"eval_examples,omitempty"`
 }
 
+// What flags choose from.
+var (
+	lossNames      = []string{string(train.CausalLM), string(train.MaskedLM), string(train.Classify), string(train.MSE), string(train.Distill)}
+	scheduleNames  = []string{string(train.Constant), string(train.Linear), string(train.Cosine)}
+	optimizerNames = []string{string(train.AdamW), string(train.SGD)}
+	initNames      = []string{"keep", "random"}
+	tokenTypeNames = []string{"uint16", "uint32"}
+)
+
 const (
 	dataFlags     = "Data"
 	trainingFlags = "Training"
@@ -227,16 +236,16 @@ func trainOptions(c *cli.Context) (o train.Options, err error) {
 			}
 		}
 	}
-	schedule, err := choice(c, "schedule", string(train.Constant), string(train.Constant), string(train.Linear), string(train.Cosine))
+	schedule, err := choice(c, "schedule", string(train.Constant), scheduleNames...)
 	if err != nil {
 		return o, err
 	}
-	optimizer, err := choice(c, "optimizer", string(train.AdamW), string(train.AdamW), string(train.SGD))
+	optimizer, err := choice(c, "optimizer", string(train.AdamW), optimizerNames...)
 	if err != nil {
 		return o, err
 	}
 	o.Schedule, o.Optimizer = train.Schedule(schedule), train.Optimizer(optimizer)
-	init, err := choice(c, "init", "keep", "keep", "random")
+	init, err := choice(c, "init", "keep", initNames...)
 	if err != nil {
 		return o, err
 	}

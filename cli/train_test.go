@@ -349,6 +349,8 @@ func TestTrainRefuses(t *testing.T) {
 		{"IN OUT --steps 1 --data TOKENS --loss masked-lm", 2, "--mask-token is missing"},
 		{"IN OUT --steps 1 --data TOKENS --mask-token 67", 2, "67;mask token"},
 		{"IN OUT --steps 1 --data TOKENS --seq-len 100", 2, "100 tokens;needs 101"},
+		{"IN OUT --steps 1 --data TOKENS --mask-prob 20%", 2, "--mask-prob is for --loss masked-lm, not for causal-lm"},
+		{"IN OUT --steps 1 --data TOKENS --temperature 2", 2, "--temperature is for --loss distill"},
 		{"IN OUT --steps 1 --data TOKENS --token-type uint8", 2, "uint16, uint32"},
 		{"IN OUT --steps 1 --data TOKENS --token-type uint32 --seq-len 4", 2, "token 0 is;0 to 66"},
 		{"IN OUT --steps 1 --data TEXT --seq-len 4", 2, "a.txt;tokenizer"},
@@ -369,6 +371,26 @@ func TestTrainRefuses(t *testing.T) {
 	if names := files(t, dir); names != "a.txt small.onnx tokens.bin" {
 		t.Errorf("refusals left %s", names)
 	}
+}
+
+// A configuration file holds the same keys; a run can be gone on with only as what it was.
+func TestTrainFromAFile(t *testing.T) {
+	in := gpt2(t)
+	tokens := stream(t, filepath.Dir(in), 1000)
+	config := beside(in, "train.yaml")
+	text := "data: [" + tokens + "]\nsteps: 2\nseq-len: 8\nbatch: 2\nlr: 1e-3\nschedule: linear\ncheckpoint: " + beside(in, "ckpt") + "\n"
+	if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	out := ok(t, "train", in, beside(in, "out.onnx"), "--config", config, "--print-config", "--steps", "3").out
+	for _, want := range []string{"# ligoonnx train --config THIS-FILE\n", "steps: 3\n", "lr: 1e-3\n", "schedule: linear\n", "data:\n  - " + tokens + "\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the printed configuration lacks %q:\n%s", want, out)
+		}
+	}
+	ok(t, "train", in, beside(in, "out.onnx"), "--config", config)
+	refused(t, 2, []string{"learning rate"}, "train", in, beside(in, "out.onnx"), "--force", "--config", config, "--resume", "--lr", "2e-3", "-q")
+	refused(t, 2, []string{"data"}, "train", in, beside(in, "out.onnx"), "--force", "--config", config, "--resume", "--batch", "4", "-q")
 }
 
 // The trained models of the zoo get better at what they were trained for, from random weights too.

@@ -21,8 +21,6 @@ import (
 	"github.com/ligoonnx/ligoonnx/verify"
 )
 
-var lossNames = []string{string(train.CausalLM), string(train.MaskedLM), string(train.Classify), string(train.MSE), string(train.Distill)}
-
 // dataOptions is what flags say of data and loss.
 type dataOptions struct {
 	specs, eval     []string
@@ -65,7 +63,7 @@ func parseData(c *cli.Context) (d dataOptions, err error) {
 		return d, err
 	}
 	d.loss = train.Loss(loss)
-	switch tt, err := choice(c, "token-type", "", "uint16", "uint32"); {
+	switch tt, err := choice(c, "token-type", "", tokenTypeNames...); {
 	case err != nil:
 		return d, err
 	case tt == "uint16":
@@ -119,6 +117,11 @@ func (t *training) prepare(ctx context.Context) (err error) {
 	if d.loss == "" {
 		if d.loss, err = t.guessLoss(ctx); err != nil {
 			return err
+		}
+	}
+	for flag, loss := range map[string]train.Loss{"mask-token": train.MaskedLM, "mask-prob": train.MaskedLM, "temperature": train.Distill} {
+		if t.c.IsSet(flag) && d.loss != loss {
+			return usagef("train: --%s is for --loss %s, not for %s", flag, loss, d.loss)
 		}
 	}
 	t.task, err = train.NewTask(ctx, t.m.Graph, train.Spec{Loss: d.loss, Output: d.output, Temperature: d.temperature, Only: d.only, Freeze: d.freeze})
@@ -256,6 +259,7 @@ type feed struct {
 	task             *train.Task
 	teacher          *teacher
 	eval             bool
+	tokenizer        string // for ID
 	tokens, examples int64
 }
 
@@ -289,7 +293,11 @@ func (t *training) openFeed(ctx context.Context, specs []string, eval bool) (*fe
 	if err != nil {
 		return nil, t.refused(err)
 	}
-	return &feed{c: c, task: t.task, teacher: d.openedTeacher, eval: eval}, nil
+	f := &feed{c: c, task: t.task, teacher: d.openedTeacher, eval: eval}
+	if d.tokenizer != nil {
+		f.tokenizer = fmt.Sprintf(" tokenizer %s of %d", filepath.Base(t.c.String("tokenizer")), d.tokenizer.Size())
+	}
+	return f, nil
 }
 
 // labelsOf is what a loss takes for labels.
@@ -340,7 +348,7 @@ func (f *feed) Batch(ctx context.Context, i int) (map[string]*onnxio.Tensor, err
 
 // ID says what the batches depend on.
 func (f *feed) ID() string {
-	id := f.c.ID()
+	id := f.c.ID() + f.tokenizer
 	if f.teacher != nil {
 		id += " teacher " + f.teacher.id
 	}

@@ -196,8 +196,8 @@ func (c *Corpus) Examples() int64 { return c.src.examples() }
 // ID says in one line what the training batches depend on, apart from the contents of files.
 func (c *Corpus) ID() string {
 	o := c.o
-	return fmt.Sprintf("%s objective %d batch %d length %d seed %d mask %d %g pad %d keep %v", strings.Join(c.specs, " "), o.Objective, o.Batch, o.SeqLen,
-		o.Seed, o.MaskToken, o.MaskProb, o.PadToken, o.Keep)
+	return fmt.Sprintf("%s objective %d batch %d length %d seed %d mask %d %g pad %d keep %v type %v", strings.Join(c.specs, " "), o.Objective, o.Batch, o.SeqLen,
+		o.Seed, o.MaskToken, o.MaskProb, o.PadToken, o.Keep, o.TokenType)
 }
 
 // sized is a spec with the size of its file, by which one that has changed since is usually told.
