@@ -5,6 +5,8 @@
 // shape depends on the content of an input (NonZero of a mask, Range up to an input's value), that input is bound as a constant of
 // the program. No stock gorgonia operator is used: several are silently wrong (see docs/architecture.md).
 //
+// Importing the package makes its matrix products gorgonia's (gorgonia.Use), in whatever graphs a program has.
+//
 // Invariants: tensors are contiguous and row-major; an operator never writes its operands (weights may be a read-only mapped
 // file), except where the last reader may; where every value lives is planned when a program is linked; results do not depend on the number of threads.
 //

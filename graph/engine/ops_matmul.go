@@ -174,16 +174,15 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
 		}
 		return
 	}
-	inner := x.threads
-	if stacks >= x.threads {
-		inner = 1
+	if own, ok := b.(buf[T]); ok {
+		t := kernel.NewBatch(o.batch, o.offA, o.m*o.k, o.offB, o.k*o.n, o.m*o.n)
+		kernel.GemmBatch(x.threads, t, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, own, ldb, beta, y, o.n)
+		return
 	}
-	kernel.Parallel(x.threads, stacks, 1, func(lo, hi int) {
-		for s := lo; s < hi; s++ {
-			pa, pb := o.stack(s)
-			times(inner, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, beta, y[s*o.m*o.n:], o.n)
-		}
-	})
+	for s := range stacks {
+		pa, pb := o.stack(s)
+		times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, beta, y[s*o.m*o.n:], o.n)
+	}
 }
 
 // stack finds which matrices of a and b make the s-th product.

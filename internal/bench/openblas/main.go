@@ -168,15 +168,8 @@ func (p product) rate(clock func() float64, slice time.Duration, f func()) float
 
 func (p product) gemm(threads int, a, b, c []float32) {
 	lda, ldb := p.leading()
-	kernel.Parallel(threads, p.count, 1, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			t := threads
-			if p.count > 1 {
-				t = 1
-			}
-			kernel.Gemm(t, p.transA, p.transB, p.m, p.n, p.k, 1, a[i*p.m*p.k:], lda, b[i*p.k*p.n:], ldb, 0, c[i*p.m*p.n:], p.n)
-		}
-	})
+	stack := kernel.NewBatch([]int{p.count}, []int{1}, p.m*p.k, []int{1}, p.k*p.n, p.m*p.n)
+	kernel.GemmBatch(threads, stack, p.transA, p.transB, p.m, p.n, p.k, 1, a, lda, b, ldb, 0, c, p.n)
 }
 
 func median(v []float64) float64 {
