@@ -10,6 +10,12 @@ func floatRun[T Float](op BinaryOp, o, x, y []T, sx, sy int) bool {
 		return scalarRun(op, o, x[:len(o)], y[0])
 	case sx == 0 && sy == 1 && (op == Add || op == Mul):
 		return scalarRun(op, o, y[:len(o)], x[0])
+	case sx == 0 && sy == 1 && op == Sub:
+		vecScalarSub(o, y, x[0])
+		return true
+	case sx == 0 && sy == 1 && op == Div:
+		vecScalarDiv(o, y, x[0])
+		return true
 	}
 	return false
 }
@@ -39,9 +45,7 @@ func scalarRun[T Float](op BinaryOp, o, x []T, v T) bool {
 	case op == Mul:
 		vecScale(o, x, v)
 	case op == Div:
-		for i := range o {
-			o[i] = x[i] / v
-		}
+		vecDivScalar(o, x, v)
 	case op == Pow && v == 2:
 		vecMul(o, x, x)
 	case op == Pow && v == 3:

@@ -56,76 +56,134 @@ func (w *Walk) Total() int { return w.total }
 // Range calls f on runs of n elements along the innermost dimension; off holds each operand's offset of the first one and is
 // only valid during the call. Runs are visited by several goroutines when there is enough work.
 func (w *Walk) Range(threads int, f func(n int, off []int)) {
+	w.Rows(threads, func(rows, n int, off, step []int) {
+		for range rows {
+			f(n, off)
+			for o := range off {
+				off[o] += step[o]
+			}
+		}
+		for o := range off {
+			off[o] -= rows * step[o]
+		}
+	})
+}
+
+// Rows is Range for several runs at a time: f gets a number of runs whose beginnings are step apart in each operand. What it does to off
+// it undoes.
+func (w *Walk) Rows(threads int, f func(rows, n int, off, step []int)) {
 	if w.total < 2*walkGrain {
 		threads = 1
 	}
-	Parallel(threads, w.total, walkGrain, func(lo, hi int) {
-		inner := w.shape[0]
-		idx := make([]int, len(w.shape))
-		off := make([]int, len(w.Inner))
-		rest := lo
-		for d, n := range w.shape {
-			idx[d] = rest % n
-			rest /= n
-			for o := range off {
-				off[o] += idx[d] * w.strides[o][d]
-			}
+	step := make([]int, len(w.Inner))
+	if len(w.shape) > 1 {
+		for o := range step {
+			step[o] = w.strides[o][1]
 		}
-		for lo < hi {
-			n := min(inner-idx[0], hi-lo)
-			f(n, off)
-			lo += n
-			if lo >= hi {
-				return
+	}
+	Parallel(threads, w.total, walkGrain, func(lo, hi int) { w.rows(lo, hi, step, f) })
+}
+
+// rows is Rows for the elements from lo to hi.
+func (w *Walk) rows(lo, hi int, step []int, f func(rows, n int, off, step []int)) {
+	inner := w.shape[0]
+	idx := make([]int, len(w.shape))
+	off := make([]int, len(w.Inner))
+	rest := lo
+	for d, n := range w.shape {
+		idx[d] = rest % n
+		rest /= n
+		for o := range off {
+			off[o] += idx[d] * w.strides[o][d]
+		}
+	}
+	for lo < hi {
+		rows, n := 1, min(inner-idx[0], hi-lo)
+		if n == inner && len(idx) > 1 {
+			rows = min(w.shape[1]-idx[1], (hi-lo)/inner)
+		}
+		f(rows, n, off, step)
+		lo += rows * n
+		if lo >= hi {
+			return
+		}
+		for o := range off {
+			off[o] -= idx[0] * w.Inner[o]
+		}
+		idx[0] = 0
+		for d, by := 1, rows; d < len(idx); d, by = d+1, 1 {
+			idx[d] += by
+			for o := range off {
+				off[o] += by * w.strides[o][d]
+			}
+			if idx[d] < w.shape[d] {
+				break
 			}
 			for o := range off {
-				off[o] -= idx[0] * w.Inner[o]
+				off[o] -= idx[d] * w.strides[o][d]
 			}
-			idx[0] = 0
-			for d := 1; d < len(idx); d++ {
-				idx[d]++
-				for o := range off {
-					off[o] += w.strides[o][d]
-				}
-				if idx[d] < w.shape[d] {
-					break
-				}
-				for o := range off {
-					off[o] -= idx[d] * w.strides[o][d]
-				}
-				idx[d] = 0
-			}
+			idx[d] = 0
 		}
-	})
+	}
 }
 
 // Copy copies elements along a walk with operands dst, src; the offsets are added to every element's position.
 func Copy[T Elem](threads int, w *Walk, dst []T, dstOff int, src []T, srcOff int) {
 	sd, ss := w.Inner[0], w.Inner[1]
-	w.Range(threads, func(n int, off []int) {
+	w.Rows(threads, func(rows, n int, off, step []int) {
 		d, s := dstOff+off[0], srcOff+off[1]
-		switch {
-		case sd == 1 && ss == 1:
-			copy(dst[d:d+n], src[s:s+n])
-		case sd == 1 && ss == 0:
-			v, out := src[s], dst[d:d+n]
-			for i := range out {
-				out[i] = v
-			}
-		case sd == 1:
-			out := dst[d : d+n]
-			for i := range out {
-				out[i] = src[s]
-				s += ss
-			}
-		default:
-			for range n {
-				dst[d] = src[s]
-				d += sd
-				s += ss
-			}
+		if sd == 1 && ss > 1 && step[1] == 1 && rows > 1 {
+			transpose(dst[d:], src[s:], rows, n, step[0], ss)
+			return
+		}
+		for range rows {
+			copyRun(dst, src, d, s, sd, ss, n)
+			d += step[0]
+			s += step[1]
 		}
 	})
+}
+
+func copyRun[T Elem](dst, src []T, d, s, sd, ss, n int) {
+	switch {
+	case sd == 1 && ss == 1:
+		copy(dst[d:d+n], src[s:s+n])
+	case sd == 1 && ss == 0:
+		v, out := src[s], dst[d:d+n]
+		for i := range out {
+			out[i] = v
+		}
+	case sd == 1:
+		out := dst[d : d+n]
+		for i := range out {
+			out[i] = src[s]
+			s += ss
+		}
+	default:
+		for range n {
+			dst[d] = src[s]
+			d += sd
+			s += ss
+		}
+	}
+}
+
+// transpose sets dst[r*ldd+i] to src[i*lds+r] for rows of n, in blocks whose lines of cache are used up before they are gone.
+func transpose[T Elem](dst, src []T, rows, n, ldd, lds int) {
+	const block = 16
+	for i0 := 0; i0 < n; i0 += block {
+		i1 := min(i0+block, n)
+		for r0 := 0; r0 < rows; r0 += block {
+			width := min(block, rows-r0)
+			for i := i0; i < i1; i++ {
+				d := r0*ldd + i
+				for _, v := range src[i*lds+r0:][:width] {
+					dst[d] = v
+					d += ldd
+				}
+			}
+		}
+	}
 }
 
 // Select writes a where cond holds and b elsewhere; the walk's operands are out, cond, a and b.

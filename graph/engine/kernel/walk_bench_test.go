@@ -1,0 +1,32 @@
+package kernel
+
+import "testing"
+
+func BenchmarkVecWalk(b *testing.B) {
+	const rows, n = 512, 256
+	x, y, z := make([]float32, rows*n), make([]float32, rows*n), make([]float32, rows*n)
+	shape := []int{rows, n}
+	run := func(name string, f func()) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				f()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows/n, "ns/elem")
+		})
+	}
+	same, row, one := Strides(shape), []int{0, 1}, []int{0, 0}
+	run("add", func() { Binary(1, Add, NewWalk(shape, same, same, same), z, x, y) })
+	run("add row", func() { Binary(1, Add, NewWalk(shape, same, same, row), z, x, y) })
+	run("add column", func() { Binary(1, Add, NewWalk(shape, same, same, []int{1, 0}), z, x, y) })
+	run("mul scalar", func() { Binary(1, Mul, NewWalk(shape, same, same, one), z, x, y) })
+	run("div scalar", func() { Binary(1, Div, NewWalk(shape, same, same, one), z, x, y) })
+	run("square", func() { y[0] = 2; Binary(1, Pow, NewWalk(shape, same, same, one), z, x, y) })
+	run("copy", func() { copy(z, x) })
+	// [2, 64, 8, 128 -> 64 wide heads] to heads first and back.
+	split := []int{2, 8, 128, 64}
+	run("split heads", func() { Copy(1, NewWalk(split, Strides(split), []int{128 * 512, 64, 512, 1}), z, 0, x, 0) })
+	run("transpose", func() { Copy(1, NewWalk([]int{n, rows}, []int{rows, 1}, []int{1, n}), z, 0, x, 0) })
+	run("bias gradient", func() { Reduce(1, ReduceSum, y[:n], x, 1, rows, n) })
+	run("row sums", func() { Reduce(1, ReduceMean, y[:rows], x, rows, n, 1) })
+	run("layer norm", func() { LayerNorm(1, z, x, y[:n], y[:n], nil, nil, n, 1e-5) })
+}
