@@ -64,7 +64,8 @@ func Apply(ctx context.Context, p *Plan, op *Operator) (*Grown, error) {
 	if len(p.edits.Operands) > 0 {
 		g.Prune() // what computed the sizes that are literals now
 	}
-	if err := p.sign(g); err != nil {
+	record := p.recordOf(op)
+	if err := p.sign(g, record); err != nil {
 		return nil, err
 	}
 	if err := g.Validate(); err != nil {
@@ -77,7 +78,7 @@ func Apply(ctx context.Context, p *Plan, op *Operator) (*Grown, error) {
 	if len(problems) > 0 {
 		return nil, &GateError{problems}
 	}
-	out := &Grown{Graph: g, Record: p.record}
+	out := &Grown{Graph: g, Record: record}
 	out.InputMaps, out.OutputMaps = p.Maps(op)
 	return out, nil
 }
@@ -238,13 +239,13 @@ func (p *Plan) epsilons(g *graph.Graph) error {
 }
 
 // sign writes the record into the model, and who made it.
-func (p *Plan) sign(g *graph.Graph) error {
+func (p *Plan) sign(g *graph.Graph, record Record) error {
 	m := &onnxio.Model{IRVersion: 8}
 	if g.Model != nil {
 		c := *g.Model
 		m = &c
 	}
-	meta, err := withRecord(m.Metadata, p.record)
+	meta, err := withRecord(m.Metadata, record)
 	if err != nil {
 		return err
 	}

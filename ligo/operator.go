@@ -38,10 +38,23 @@ type Operator struct {
 	// Slots holds matrices (from the small to the large axis) of single slots, by key: those that were learned. They go before what
 	// Axes has. Nil for analytic operators.
 	Slots map[string]linmap.Matrix
+	// Learned says how the operator was learned; nil for analytic ones.
+	Learned *Learned
 	// Free holds N: what is added to a grown tensor, by the tensor's name in the deepened graph.
 	Free map[string]*onnxio.Tensor
 	// Dropped names the constants whose small tensor is not used: W = 0, as for all of a model from scratch.
 	Dropped map[string]bool
+}
+
+// Learned says how an operator was learned.
+type Learned struct {
+	Steps int     `json:"steps"` // updates
+	LR    float64 `json:"lr"`
+	Free  Free    `json:"free"`
+	Tie   Tie     `json:"tie"`
+	// LossBefore and LossAfter are those on held-out data; both 0 where there was none.
+	LossBefore float64 `json:"loss_before,omitempty"`
+	LossAfter  float64 `json:"loss_after,omitempty"`
 }
 
 // Operator makes the point of the plan's method. Nothing is computed from weights before they are written.

@@ -33,9 +33,22 @@ type Record struct {
 
 	Promise Promise  `json:"promise"`
 	Reasons []Reason `json:"reasons,omitempty"`
+	// Learned says how the operator was learned, and Operator names its file's content; nil and empty for the method's own operator.
+	Learned  *Learned `json:"learned,omitempty"`
+	Operator string   `json:"operator_sha256,omitempty"`
 	// Producer is what the small model named as its producer, and ProducerVersion its version: the grown model names ligoonnx.
 	Producer        string `json:"producer,omitempty"`
 	ProducerVersion string `json:"producer_version,omitempty"`
+}
+
+// recordOf is the record of the plan's growth by an operator: what was learned does not keep the function.
+func (p *Plan) recordOf(op *Operator) Record {
+	r := p.record
+	if op.Learned != nil {
+		r.Learned, r.Promise = op.Learned, None
+		r.Reasons = append(slices.Clone(r.Reasons), Reason{Code: CodeLearned, Text: fmt.Sprintf("the operator was learned for %d steps", op.Learned.Steps)})
+	}
+	return r
 }
 
 // ToMetadata is the record as metadata entries: the plain facts in entries of their own, for people and other tools, and

@@ -116,6 +116,7 @@ type Reason struct {
 const (
 	CodePostNormWidth    = "post-norm-indivisible-width"
 	CodePostNormEpsilon  = "post-norm-depth-epsilon"
+	CodeLearned          = "learned-operator"
 	CodeLossyMethod      = "lossy-method"
 	CodeNormWithoutGain  = "norm-without-gain"
 	CodeEpsilon          = "epsilon-not-editable"
@@ -152,6 +153,7 @@ func Codes() []CodeInfo {
 		{CodePostNormWidth, false, false, "a norm sits on the residual stream, its gain varies, and the new width is no multiple of the old: no copy, average or padding keeps the mean that the next norm subtracts"},
 		{CodePostNormEpsilon, false, false, "new layers behind a norm on the stream normalise twice; each time the epsilon shrinks the stream a little"},
 		{CodeLossyMethod, false, false, "the method changes the function on purpose"},
+		{CodeLearned, false, false, "the operator was learned: it lowers the loss, it does not keep the function"},
 		{CodeNormWithoutGain, false, false, "a norm without gain has nowhere to put the factor that an uneven width asks for"},
 		{CodeEpsilon, false, false, "a norm's epsilon cannot be edited, and the variance changes with the width"},
 		{CodeMixedNorms, false, false, "one axis is normalised with and without its mean, which agree only on whole multiples"},
