@@ -139,13 +139,16 @@ func (s section) bert() normalizer {
 	return n
 }
 
+// clean drops what is neither text nor space. Form feed and its like are controls first; characters that are not assigned stay.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r == '\t', r == '\n', r == '\r':
+			return ' '
+		case r == 0xFFFD, unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co):
+			return -1
 		case isSpace(r):
 			return ' '
-		case r == 0, r == 0xFFFD, unicode.Is(unicode.C, r):
-			return -1
 		}
 		return r
 	}, text)

@@ -70,7 +70,8 @@ func unicodeSpace(text string) string {
 		case 's', 'S':
 			class = `\t-\r\x{85}\p{Z}`
 		case 'w', 'W':
-			class = `\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}`
+			// UTS 18: alphabetic, marks, digits, connectors, joiners. What is alphabetic but neither letter nor mark is circled or squared.
+			class = `\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189}`
 		case 'd', 'D':
 			class = `\p{Nd}`
 		}

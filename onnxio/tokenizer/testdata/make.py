@@ -2,9 +2,11 @@
 
     pip install tokenizers==0.22.1 && python make.py
 
-writes cases.json beside this file. The training text is the licence of this repository."""
+writes cases.json.gz beside this file. The training text is the licence of this repository."""
+import gzip
 import json
 import pathlib
+import random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -19,6 +21,20 @@ TEXTS = [
     "x\u00a0y\u200bz\u2003w", "don't stop", "1234567 and ½ ² ٣ Ⅷ", "tab\tnew\nline\x00null\x07bell", "under_score-dash/slash\\back", "▁mark ▁▁ two",
     "license licenses License LICENSE", "word keyword keywords key word", "é".upper() + " ÀÉÎ", "ﬁ ligature ① ㎏", "한국어 텍스트",
 ]
+
+# Characters of many scripts and kinds in any order, among words that the tokenizers know.
+BLOCKS = [(0x20, 0x7F), (0x00, 0x20), (0x80, 0x250), (0x300, 0x370), (0x370, 0x600), (0x900, 0x980), (0x2000, 0x2070), (0x20A0, 0x2200), (0x3000, 0x3100),
+          (0x4E00, 0x4E80), (0xAC00, 0xAC40), (0x1F600, 0x1F640), (0xE000, 0xE010), (0xFF00, 0xFF60), (0x2150, 0x2190), (0x24B0, 0x24F0)]
+WORDS = ["the", "'s", "'LL", "license", " Work", "[MASK]", "<|endoftext|>", "LICENSE", "123", "  ", "\n\n", "\r\n", "key", "▁", "\ufeff", "\u0130", "\u200d", "\u0085"]
+rng = random.Random(1)
+for _ in range(120):
+    parts = []
+    for _ in range(rng.randint(1, 25)):
+        if rng.random() < 0.35:
+            parts.append(rng.choice(WORDS))
+        else:
+            parts.append(chr(rng.randrange(*rng.choice(BLOCKS if rng.random() < 0.5 else BLOCKS[:2]))))
+    TEXTS.append("".join(parts))
 
 
 def trained(tok, trainer):
@@ -115,4 +131,4 @@ out = []
 for name, tok in CASES.items():
     out.append({"name": name, "tokenizer": json.loads(tok.to_str()), "texts": [
         {"text": t, "plain": tok.encode(t, add_special_tokens=False).ids, "ids": tok.encode(t).ids} for t in TEXTS]})
-(here / "cases.json").write_text(json.dumps(out, separators=(",", ":")) + "\n")
+(here / "cases.json.gz").write_bytes(gzip.compress(json.dumps(out, separators=(",", ":")).encode(), mtime=0))
