@@ -71,32 +71,62 @@ func Conv[T Float](threads int, win *Window, y, x, w, bias []T, batch, groups, c
 
 // gather unfolds cin planes of an input: a row per channel and kernel position, with what each output position reads there.
 func gather[T Float](threads int, w *Window, cin int, unfolded, src []T) {
-	in, out := product(w.In), product(w.Out)
-	w.unfold(threads, cin, func(c, row int, idx, k []int) {
+	in, out, step := product(w.In), product(w.Out), w.Strides[len(w.In)-1]
+	w.unfold(threads, cin, func(c, row int, k []int) {
 		o := unfolded[row*out : row*out+out]
-		for i := range o {
-			if at, ok := w.source(idx, k); ok {
-				o[i] = src[c*in+at]
-			} else {
-				o[i] = 0
+		clear(o)
+		w.runs(k, func(to, n, at int) {
+			from := src[c*in+at:]
+			if step == 1 {
+				copy(o[to:to+n], from)
+				return
 			}
-			next(idx, w.Out)
-		}
+			for i := range n {
+				o[to+i] = from[i*step]
+			}
+		})
 	})
 }
 
-// unfold calls f for each row (channel and kernel position) of the unfolded input; idx starts at zero.
-func (w *Window) unfold(threads, cin int, f func(c, row int, idx, k []int)) {
+// unfold calls f for each row (channel and kernel position) of the unfolded input.
+func (w *Window) unfold(threads, cin int, f func(c, row int, k []int)) {
 	ker := product(w.Kernel)
 	Parallel(threads, cin, max(1, walkGrain/max(1, ker*product(w.Out))), func(lo, hi int) {
 		for c := lo; c < hi; c++ {
 			k := make([]int, len(w.Kernel))
 			for row := c * ker; row < (c+1)*ker; row++ {
-				f(c, row, make([]int, len(w.Out)), k)
+				f(c, row, k)
 				next(k, w.Kernel)
 			}
 		}
 	})
+}
+
+// runs calls f with the runs of neighbouring output positions whose kernel position k lies in the input: n positions from offset o on,
+// the first of which reads the input's offset at. Along a run the input's offset grows by the last stride.
+func (w *Window) runs(k []int, f func(o, n, at int)) {
+	last := len(w.In) - 1
+	step, shift := w.Strides[last], k[last]*w.Dilations[last]-w.Pads[last]
+	lo := max(0, (step-1-shift)/step)
+	hi := min(w.Out[last], (w.In[last]-1-shift+step)/step)
+	if w.In[last] <= shift || lo >= hi {
+		return
+	}
+	idx := make([]int, last)
+	for row := 0; ; row++ {
+		at, inside := 0, true
+		for d, o := range idx {
+			p := o*w.Strides[d] + k[d]*w.Dilations[d] - w.Pads[d]
+			inside = inside && p >= 0 && p < w.In[d]
+			at = at*w.In[d] + p
+		}
+		if inside {
+			f(row*w.Out[last]+lo, hi-lo, at*w.In[last]+lo*step+shift)
+		}
+		if !next(idx, w.Out[:last]) {
+			return
+		}
+	}
 }
 
 // MaxPool takes the largest element of each window of x [planes, in...] into y [planes, out...]. index, where not nil, receives

@@ -3,7 +3,7 @@ package kernel
 // ConvDataGrad is the gradient dx of a convolution by its input, from dy and the weights: one matrix product per image and group, whose
 // rows are added back to where the unfolded input took them from. Shapes are Conv's.
 func ConvDataGrad[T Float](threads int, win *Window, dx, dy, w []T, batch, groups, cin, cout int) {
-	in, out, ker := product(win.In), product(win.Out), product(win.Kernel)
+	in, out, ker, step := product(win.In), product(win.Out), product(win.Kernel), win.Strides[len(win.In)-1]
 	unfolded := borrow[T](cin * ker * out)
 	defer giveBack(unfolded)
 	for n := range batch {
@@ -12,13 +12,14 @@ func ConvDataGrad[T Float](threads int, win *Window, dx, dy, w []T, batch, group
 			src := dy[(n*groups+g)*cout*out:][:cout*out]
 			Gemm(threads, true, false, cin*ker, out, cout, 1, w[g*cout*cin*ker:], cin*ker, src, out, 0, *unfolded, out)
 			clear(dst)
-			win.unfold(threads, cin, func(c, row int, idx, k []int) {
-				for _, v := range (*unfolded)[row*out : row*out+out] {
-					if at, ok := win.source(idx, k); ok {
-						dst[c*in+at] += v
+			win.unfold(threads, cin, func(c, row int, k []int) {
+				src := (*unfolded)[row*out : row*out+out]
+				win.runs(k, func(from, n, at int) {
+					to := dst[c*in+at:]
+					for i, v := range src[from : from+n] {
+						to[i*step] += v
 					}
-					next(idx, win.Out)
-				}
+				})
 			})
 		}
 	}
