@@ -219,4 +219,3 @@ func TestNothingToLearn(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
-
