@@ -54,6 +54,7 @@ bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
 	@$(MAKE) --no-print-directory bench-openblas
 
+# GODEBUG=cpu.avx512f=off make bench-openblas: with AVX2 on both sides.
 bench-openblas:
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
 		cd internal/bench/openblas && $(GO) run .; \

@@ -68,12 +68,12 @@ func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a
 				for i := range m {
 					out, v := c[i*ldc+lo:i*ldc+hi], alpha*rows[i*k+p]
 					if b.own != nil {
-						axpy(v, b.own[p*b.ld+lo:p*b.ld+hi], out)
+						addTimes(v, b.own[p*b.ld+lo:p*b.ld+hi], out)
 					} else {
 						if i == 0 {
 							stored = b.narrow(*decoded, p*b.ld+lo, hi-lo)
 						}
-						axpy(v, stored, out)
+						addTimes(v, stored, out)
 					}
 				}
 			}
@@ -99,10 +99,24 @@ func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a
 	})
 }
 
-// dot sums in four interleaved accumulators, always in the same order.
+// addTimes is axpy, with vectors where the types are one.
+func addTimes[T, S Float](alpha T, x []S, y []T) {
+	if same, ok := any(x).([]T); ok {
+		vecAxpy(alpha, same, y)
+		return
+	}
+	axpy(alpha, x, y)
+}
+
+// dot sums float32 in float64, with vectors, and float64 in four interleaved accumulators, always in the same order.
 func dot[T, S Float](a []T, b []S) T {
-	var s0, s1, s2, s3 T
 	b = b[:len(a)]
+	if x, ok := any(a).([]float32); ok {
+		if y, ok := any(b).([]float32); ok {
+			return T(vecDot(x, y))
+		}
+	}
+	var s0, s1, s2, s3 T
 	for len(a) >= 4 && len(b) >= 4 {
 		s0 += a[0] * T(b[0])
 		s1 += a[1] * T(b[1])

@@ -22,14 +22,9 @@ static int load(const char *path) {
 	config = (char *(*)(void))dlsym(lib, "openblas_get_config");
 	return sgemm && set_threads && core_name && config;
 }
-static void prefer(void) {
-#if defined(__x86_64__)
-	__builtin_cpu_init();
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-		setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
-	else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-		setenv("OPENBLAS_CORETYPE", "Haswell", 1);
-#endif
+static void prefer(int wide) {
+	if (wide == 64) setenv("OPENBLAS_CORETYPE", "SkylakeX", 1);
+	if (wide == 32) setenv("OPENBLAS_CORETYPE", "Haswell", 1);
 }
 static void threads(int n) { set_threads(n); }
 static const char *describe_config(void) { return config(); }
@@ -40,28 +35,28 @@ static void call(int ta, int tb, int m, int n, int k, const float *a, int lda, c
 		sgemm(101, ta ? 112 : 111, tb ? 112 : 111, m, n, k, 1, a + i * sa, lda, b + i * sb, ldb, 0, c + i * sc, ldc);
 }
 
-// fmas makes n multiply-adds in each of 12 independent chains of the processor's widest vectors, and returns how many operations
-// that is; 0 for a processor that is not known here.
+// fmas makes n multiply-adds in each of 12 independent chains of vectors of so many bytes, and returns how many operations
+// that is; 0 for vectors that are not known here.
 #if defined(__x86_64__)
 #define CHAIN(r, i) "vfmadd231ps %%" r "15, %%" r "15, %%" r #i "\n"
 #define CHAINS(r) CHAIN(r, 0) CHAIN(r, 1) CHAIN(r, 2) CHAIN(r, 3) CHAIN(r, 4) CHAIN(r, 5) \
 	CHAIN(r, 6) CHAIN(r, 7) CHAIN(r, 8) CHAIN(r, 9) CHAIN(r, 10) CHAIN(r, 11)
 #define LOOP(r) __asm__ volatile("vzeroall\n1:\n" CHAINS(r) "dec %0\njnz 1b\nvzeroupper" : "+r"(i) : : "cc", "memory", \
 	"xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15")
-static double fmas(long n) {
+static double fmas(int wide, long n) {
 	long i = n;
-	if (__builtin_cpu_supports("avx512f")) {
+	if (wide == 64) {
 		LOOP("zmm");
 		return 2.0 * 12 * 16 * n;
 	}
-	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+	if (wide == 32) {
 		LOOP("ymm");
 		return 2.0 * 12 * 8 * n;
 	}
 	return 0;
 }
 #else
-static double fmas(long n) { return 0; }
+static double fmas(int wide, long n) { return 0; }
 #endif
 // cpu_seconds is the time that the calling thread has run for.
 static double cpu_seconds(void) {
@@ -77,12 +72,26 @@ import (
 	"fmt"
 	"os"
 	"unsafe"
+
+	"golang.org/x/sys/cpu"
 )
+
+// vectors is the width in bytes of what the engine's tiles use; GODEBUG=cpu.avx512f=off makes that AVX2.
+func vectors() C.int {
+	switch {
+	case cpu.X86.HasAVX512F:
+		return 64
+	case cpu.X86.HasAVX2 && cpu.X86.HasFMA:
+		return 32
+	default:
+		return 0
+	}
+}
 
 // openBLAS loads the library and describes it. Releases older than a processor take the kernels of a decade before for it, and an
 // environment may ask for some that all its machines have; those for the widest vectors of this one are what is to be beaten.
 func openBLAS() (string, error) {
-	C.prefer()
+	C.prefer(vectors())
 	for _, path := range []string{os.Getenv("OPENBLAS_LIBRARY"), "libopenblas.so.0", "libopenblas.so"} {
 		if path == "" {
 			continue
@@ -110,7 +119,7 @@ func (p product) sgemm(a, b, c []float32) {
 // peak is the operations per second that the calling thread makes when it does nothing but multiply and add.
 func peak() float64 {
 	start := cpuSeconds()
-	return float64(C.fmas(200_000)) / (cpuSeconds() - start)
+	return float64(C.fmas(vectors(), 200_000)) / (cpuSeconds() - start)
 }
 
 func cpuSeconds() float64 { return float64(C.cpu_seconds()) }

@@ -5,6 +5,6 @@ go 1.26
 
 require github.com/ligoonnx/ligoonnx v0.0.0
 
-require golang.org/x/sys v0.36.0 // indirect
+require golang.org/x/sys v0.36.0
 
 replace github.com/ligoonnx/ligoonnx => ../../..

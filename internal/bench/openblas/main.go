@@ -82,6 +82,9 @@ func shapes() []product {
 		{"", 1, false, false, 512, 512, 512},
 		{"", 1, false, false, 1024, 1024, 1024},
 		{"", 1, false, false, 512, 3072, 768},
+		{"one row", 1, false, false, 1, 768, 768},
+		{"one row", 1, false, true, 1, 768, 768},
+		{"few rows", 1, false, false, 8, 768, 768},
 	}
 	const tokens = 1024
 	linear := func(what string, in, out int) {
