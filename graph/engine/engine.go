@@ -28,6 +28,9 @@ type Options struct {
 	// Frugal keeps nothing that can be made or read again: a weight in a mapped file leaves memory after each operator that has
 	// read it, buffers and programs after each run. For a few runs of a large model. Outputs are not copied.
 	Frugal bool
+	// NoFusion computes the operators as the model has them, without putting one in the place of several: for tests, and to find out
+	// where a number comes from.
+	NoFusion bool
 	// Threads is how many goroutines a kernel may use; 0 is GOMAXPROCS. Results do not depend on it.
 	Threads int
 }
@@ -221,6 +224,9 @@ func (e *Engine) build(ctx context.Context, in, bound map[string]*tensor, k task
 		p, err := func() (*program, error) {
 			c, err := e.compile(ctx, in, bound)
 			if err != nil {
+				return nil, err
+			}
+			if err := c.fuse(); err != nil {
 				return nil, err
 			}
 			outputs, grads, err := c.goal(k)

@@ -20,7 +20,7 @@ func init() {
 // Operands: queries, keys, values and an additive bias (optional). Each of the first three is [batch, heads, length, size] or
 // [batch, length, heads*size], whatever the others are; keys are not transposed. A tensor [batch, length, heads, size] is the
 // second form with a view. The bias is of a shape that broadcasts to [batch, heads, queries, keys]; -Inf hides a key, and a query that sees
-// no key gives zeros. With packed set, operand 0 holds all three and 1 and 2 are nil.
+// no key gives zeros (with undefined set, NaN). With packed set, operand 0 holds all three and 1 and 2 are nil.
 //
 // Outputs: y; statistics of the softmax that the gradient needs, [batch, heads, queries, 2]; with scores set, the scores at
 // the stage tap, [batch, heads, queries, keys], through which there is no gradient.
@@ -33,7 +33,13 @@ type attentionOp struct {
 	softcap        float64    // above 0: scores s become softcap * tanh(s / softcap), before the bias
 	scores         bool
 	tap            kernel.Stage
-	causal         bool // query i sees keys up to i, counted from its sequence's offset
+	// hidden is the score of keys that a query does not see (with replacesBias set, of those whose bias is -Inf), which have none
+	// but if replaces or replacesBias is set.
+	hidden                 float64
+	replaces, replacesBias bool
+
+	undefined bool // a query that sees no key gives NaN, as a softmax over nothing does
+	causal    bool // query i sees keys up to i, counted from its sequence's offset
 	// left and right bound how far a query sees to either side of itself, -1: no bound.
 	left, right int
 	// offsets is the position of the first query among the keys, per batch entry; nil: 0.
@@ -98,7 +104,8 @@ func (o *attentionOp) infer(in []*value) ([]spec, error) {
 			return nil, fmt.Errorf("%d lengths for %d sequences", len(l), p.Batch)
 		}
 	}
-	p.Scale, p.Softcap, p.Tap = o.scale, o.softcap, o.tap
+	p.Scale, p.Softcap, p.Tap, p.Undefined = o.scale, o.softcap, o.tap, o.undefined
+	p.Replaces, p.ReplacesBias, p.Hidden = o.replaces, o.replacesBias, o.hidden
 	if o.scale == 0 {
 		p.Scale = 1 / math.Sqrt(float64(p.HeadSize))
 	}

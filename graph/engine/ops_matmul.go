@@ -259,7 +259,7 @@ func fusedGemmNode(c *compiler, s *step, in []*value) ([]*value, error) {
 	default:
 		return nil, fmt.Errorf("unknown activation %q", a)
 	}
-	return c.apply(s.label, unaryOp{f}, out[0])
+	return c.apply(s.label, unaryOp{f: f}, out[0])
 }
 
 // gemmOp is alpha op(A) op(B) + beta C with C broadcast to the product's shape.

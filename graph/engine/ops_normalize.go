@@ -118,7 +118,7 @@ func meanVarianceNorm(c *compiler, s *step, in []*value) ([]*value, error) {
 	if sq, err = mean(sq); err != nil {
 		return nil, err
 	}
-	if sq, err = c.one(s.label, unaryOp{kernel.Sqrt}, sq); err != nil {
+	if sq, err = c.one(s.label, unaryOp{f: kernel.Sqrt, name: "Sqrt"}, sq); err != nil {
 		return nil, err
 	}
 	eps, err := c.number(x.dt, 1e-9)

@@ -17,7 +17,7 @@ func init() {
 		"HardSwish": kernel.HardSwish, "Mish": kernel.Mish,
 	}
 	for name, f := range plain {
-		simple("", name, 1, 1, func(*step) (operator, error) { return unaryOp{f}, nil })
+		simple("", name, 1, 1, func(*step) (operator, error) { return unaryOp{f: f, name: name}, nil })
 	}
 	with := map[string]func(s *step) kernel.Unary{
 		"LeakyRelu":       func(s *step) kernel.Unary { return kernel.LeakyRelu(s.float("alpha", 0.01)) },
@@ -33,21 +33,21 @@ func init() {
 		},
 	}
 	for name, f := range with {
-		simple("", name, 1, 1, func(s *step) (operator, error) { return unaryOp{f(s)}, nil })
+		simple("", name, 1, 1, func(s *step) (operator, error) { return unaryOp{f: f(s), name: name}, nil })
 	}
 	simple("", "Gelu", 1, 1, func(s *step) (operator, error) {
 		switch a := s.str("approximate", "none"); a {
 		case "none":
-			return unaryOp{kernel.Gelu}, nil
+			return unaryOp{f: kernel.Gelu, name: "Gelu"}, nil
 		case "tanh":
-			return unaryOp{kernel.GeluTanh}, nil
+			return unaryOp{f: kernel.GeluTanh, name: "Gelu"}, nil
 		default:
 			return nil, fmt.Errorf("unknown approximation %q", a)
 		}
 	})
-	simple(microsoft, "Gelu", 1, 1, func(*step) (operator, error) { return unaryOp{kernel.Gelu}, nil })
+	simple(microsoft, "Gelu", 1, 1, func(*step) (operator, error) { return unaryOp{f: kernel.Gelu, name: "Gelu"}, nil })
 	simple(microsoft, "QuickGelu", 1, 1, func(s *step) (operator, error) {
-		return unaryOp{kernel.SiLU(s.float("alpha", 1.702))}, nil
+		return unaryOp{f: kernel.SiLU(s.float("alpha", 1.702)), name: "Swish"}, nil
 	})
 	biased := func(f kernel.Unary) builder {
 		return func(c *compiler, s *step, in []*value) ([]*value, error) {
@@ -58,7 +58,7 @@ func init() {
 					return nil, err
 				}
 			}
-			return c.apply(s.label, unaryOp{f}, v)
+			return c.apply(s.label, unaryOp{f: f, name: "Gelu"}, v)
 		}
 	}
 	register(microsoft, "BiasGelu", 2, 2, biased(kernel.Gelu))
@@ -69,7 +69,10 @@ func init() {
 }
 
 // unaryOp is an elementwise function of a floating tensor.
-type unaryOp struct{ f kernel.Unary }
+type unaryOp struct {
+	f    kernel.Unary
+	name string // as ONNX has it
+}
 
 func (o unaryOp) infer(in []*value) ([]spec, error) {
 	if !isFloat(in[0].dt) {

@@ -17,6 +17,12 @@ type AttentionParams struct {
 	Bias [4]int
 	// Visible returns the half-open range of keys that a query may see; nil: all.
 	Visible func(batch, query int) (lo, hi int)
+	// Replaces says that keys a query does not see have the score Hidden (plus the bias), instead of no weight; ReplacesBias, that
+	// those whose bias is -Inf have it. Where Hidden is far below what a query sees, which costs nothing to find, that is the same.
+	Replaces, ReplacesBias bool
+	Hidden                 float64
+	// Undefined makes a query that sees no key NaN instead of zeros, and the gradients through it.
+	Undefined bool
 	// Tap says which stage of the scores AttentionScores gives.
 	Tap Stage
 }
@@ -44,7 +50,10 @@ func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, stats
 		defer giveBack(room)
 		for u := lo; u < hi; u++ {
 			t := newTile(p, q, k, v, bias, u/blocks/p.Heads, u/blocks%p.Heads, u%blocks*blockQueries)
-			t.attend(inner, *room, y, stats)
+			top := t.attend(inner, *room, y, stats)
+			if t.replace(top) {
+				t.attend(inner, *room, y, stats)
+			}
 		}
 	})
 }
@@ -53,10 +62,11 @@ func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, stats
 type attendTile[T Float] struct {
 	*AttentionParams
 	b, h, i0, rows int
-	lo, hi         int  // keys that at least one of the queries sees
-	q, bias        []T  // from the first query on
-	k, v           []T  // from the head's first key on
-	byBias         bool // gradients are by the biased scores, not by the products
+	lo, hi         int                // keys that at least one of the queries sees
+	q, bias        []T                // from the first query on
+	k, v           []T                // from the head's first key on
+	byBias         bool               // gradients are by the biased scores, not by the products
+	replaced       [blockQueries]bool // rows in which keys have the score Hidden
 }
 
 // newTile is the block of queries from i0 on of head h in sequence b.
@@ -123,10 +133,9 @@ func (t *attendTile[T]) addBias(row []T, r, j0 int) {
 	}
 }
 
-// attend computes the block's rows of y.
-func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
+// attend computes the block's rows of y, and returns their highest scores.
+func (t *attendTile[T]) attend(threads int, s, y, stats []T) (top [blockQueries]T) {
 	y = t.outputs(y)
-	var top [blockQueries]T
 	var sum [blockQueries]float64
 	for r := range t.rows {
 		top[r] = T(math.Inf(-1))
@@ -161,9 +170,15 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 	}
 	for r := range t.rows {
 		row, inv := y[r*t.Y[2]:][:t.ValueSize], T(0)
-		if sum[r] == 0 {
+		switch {
+		case sum[r] == 0 && t.Undefined:
+			inv = T(math.NaN())
+			for i := range row {
+				row[i] = inv
+			}
+		case sum[r] == 0:
 			clear(row)
-		} else {
+		default:
 			inv = T(1 / sum[r])
 			vecScale(row, row, inv)
 		}
@@ -172,17 +187,22 @@ func (t *attendTile[T]) attend(threads int, s, y, stats []T) {
 			at[0], at[1] = top[r], inv
 		}
 	}
+	return top
 }
 
 // score finishes a row of products of the r-th query with keys from j0 on. It returns the part that the query sees; the rest is 0.
 func (t *attendTile[T]) score(row []T, r, j0 int) []T {
 	lo, hi := t.seen(len(row), r, j0)
-	clear(row[:lo])
-	clear(row[hi:])
 	seen := row[lo:hi]
 	if t.Softcap > 0 {
 		capRow(seen, t.Softcap)
 	}
+	if t.replaced[r] {
+		t.replaceRow(row, r, j0, lo, hi)
+		return row
+	}
+	clear(row[:lo])
+	clear(row[hi:])
 	t.addBias(seen, r, j0+lo)
 	return seen
 }

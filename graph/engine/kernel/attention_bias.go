@@ -30,6 +30,7 @@ func (w *attendGrad[T]) bias(dbias []T, b, h, i0 int) {
 	p, g := w.p, w.g
 	t := newTile(p, g.Q, g.K, g.V, g.Bias, b, h, i0)
 	t.byBias = true
+	t.replaceAs(g.Stats)
 	dy := t.outputs(g.DY)
 	inner := t.innerProducts(dy, g)
 	for j0 := t.lo; j0 < t.hi; j0 += blockKeys {

@@ -129,6 +129,7 @@ func (w *attendGrad[T]) close() {
 func (w *attendGrad[T]) queries(b, h, i0 int) {
 	p, g := w.p, w.g
 	t := newTile(p, g.Q, g.K, g.V, g.Bias, b, h, i0)
+	t.replaceAs(g.Stats)
 	dy, dq := t.outputs(g.DY), g.DQ[b*p.Q[0]+h*p.Q[1]+i0*p.Q[2]:]
 	if t.lo >= t.hi {
 		for r := range t.rows {
@@ -180,6 +181,10 @@ func (t *attendTile[T]) weights(s, d, dy []T, g *AttentionGrads[T], inner *[bloc
 // weightRow turns a row of products into weights and the gradients by them into those by the products.
 func (t *attendTile[T]) weightRow(row, grad []T, r, j0 int, top, inv, inner T) {
 	lo, hi := t.seen(len(row), r, j0)
+	if t.replaced[r] {
+		t.replacedWeights(row, grad, r, j0, top, inv, inner)
+		return
+	}
 	clear(row[:lo])
 	clear(row[hi:])
 	clear(grad[:lo])
