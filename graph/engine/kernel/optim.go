@@ -57,11 +57,9 @@ type SGDParams struct {
 	GradScale                 float64
 }
 
-// sgd is the numbers of a step as they meet the elements.
-type sgd[T Float] struct {
-	scale, decay, momentum, step T
-	nesterov, first              bool
-}
+// sgd is the numbers of a step as they meet the elements: the factor of the gradient, decay, momentum and minus the length of the
+// step. The assembly reads them in this order.
+type sgd[T Float] [4]T
 
 // SGD updates weights w by the gradients g, in place and in one pass, as PyTorch's torch.optim.SGD does without dampening:
 //
@@ -71,36 +69,50 @@ type sgd[T Float] struct {
 //
 // m is the momentum buffer; it is not looked at where Momentum is 0. GradScale is that of AdamWParams.
 func SGD[T Float](threads int, p SGDParams, w, g, m []T) {
-	k := sgd[T]{T(p.GradScale), T(p.WeightDecay), T(p.Momentum), T(-p.LR), p.Nesterov, p.First}
+	k := sgd[T]{T(p.GradScale), T(p.WeightDecay), T(p.Momentum), T(-p.LR)}
 	Parallel(threads, len(w), walkGrain, func(lo, hi int) {
 		if p.Momentum == 0 {
 			k.plain(w[lo:hi], g[lo:hi])
 		} else {
-			k.run(w[lo:hi], g[lo:hi], m[lo:hi])
+			k.run(w[lo:hi], g[lo:hi], m[lo:hi], p.Nesterov, p.First)
 		}
 	})
 }
 
 func (k *sgd[T]) plain(w, g []T) {
 	g = g[:len(w)]
+	if f, ok := fast(simd.sgd != nil, w); ok {
+		simd.sgd(&f[0], first(g), len(f), any((*[4]T)(k)).(*[4]float32))
+		return
+	}
+	scale, decay, step := k[0], k[1], k[3]
 	for i := range w {
-		w[i] += T(k.step * (T(g[i]*k.scale) + T(k.decay*w[i])))
+		w[i] += T(step * (T(g[i]*scale) + T(decay*w[i])))
 	}
 }
 
-func (k *sgd[T]) run(w, g, m []T) {
+func (k *sgd[T]) run(w, g, m []T, nesterov, start bool) {
 	g, m = g[:len(w)], m[:len(w)]
+	if f, ok := fast(simd.sgdMomentum != nil && !start, w); ok {
+		step := simd.sgdMomentum
+		if nesterov {
+			step = simd.sgdNesterov
+		}
+		step(&f[0], first(g), first(m), len(f), any((*[4]T)(k)).(*[4]float32))
+		return
+	}
+	scale, decay, momentum, step := k[0], k[1], k[2], k[3]
 	for i := range w {
-		d := T(g[i]*k.scale) + T(k.decay*w[i])
+		d := T(g[i]*scale) + T(decay*w[i])
 		a := d
-		if !k.first {
-			a = T(m[i]*k.momentum) + d
+		if !start {
+			a = T(m[i]*momentum) + d
 		}
 		m[i] = a
-		if k.nesterov {
-			a = d + T(k.momentum*a)
+		if nesterov {
+			a = d + T(momentum*a)
 		}
-		w[i] += T(k.step * a)
+		w[i] += T(step * a)
 	}
 }
 

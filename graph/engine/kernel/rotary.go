@@ -64,6 +64,10 @@ func Rotate[T Float](threads int, p *RotaryParams, y, x, cos, sin []T, back bool
 func rotateHalves[T Float](y0, y1, x0, x1, c, s []T) {
 	n := len(c)
 	y0, y1, x0, x1, s = y0[:n], y1[:n], x0[:n], x1[:n], s[:n]
+	if d, ok := fast(simd.rotate != nil, y0); ok {
+		simd.rotate(&d[0], first(y1), first(x0), first(x1), first(c), first(s), n)
+		return
+	}
 	for i, k := range c {
 		u, v := x0[i], x1[i]
 		y0[i] = k*u - s[i]*v

@@ -33,6 +33,9 @@ type simdKernels struct {
 	erfGrad, geluGrad, geluTanhGrad, sigmoidMul       simdBinary // dx, dy, x
 	siluGrad                                          func(dx, dy, x *float32, n int, minus float64)
 	adamW                                             func(w, g, m, v *float32, n int, p *[8]float32)
+	sgd                                               func(w, g *float32, n int, p *[4]float32)
+	sgdMomentum, sgdNesterov                          func(w, g, m *float32, n int, p *[4]float32)
+	rotate                                            func(y0, y1, x0, x1, c, s *float32, n int)
 }
 
 // simd is what the processor has, set once by the architecture.

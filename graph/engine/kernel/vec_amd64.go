@@ -42,6 +42,7 @@ func setVecLevel(level int) {
 		exp: asmExp, tanh: asmTanh, erf: asmErf, sigmoid: asmSigmoid, gelu: asmGelu, geluTanh: asmGeluTanh, silu: asmSiLU,
 		tanhGrad: asmTanhGrad, sigmoidGrad: asmSigmoidGrad, reluGrad: asmReluGrad,
 		erfGrad: asmErfGrad, geluGrad: asmGeluGrad, geluTanhGrad: asmGeluTanhGrad, sigmoidMul: asmSigmoidMul, siluGrad: asmSiLUGrad,
-		adamW: asmAdamW,
+		adamW: asmAdamW, sgd: asmSGD, sgdMomentum: asmSGDMomentum, sgdNesterov: asmSGDNesterov,
+		rotate: asmRotate,
 	}
 }

@@ -1537,6 +1537,217 @@ avx2_done:
 	VZEROUPPER
 	RET
 
+// func asmRotate(y0 *float32, y1 *float32, x0 *float32, x1 *float32, c *float32, s *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·asmRotate(SB), NOSPLIT, $0-56
+	MOVQ n+48(FP), AX
+	MOVQ y0+0(FP), CX
+	MOVQ y1+8(FP), DX
+	MOVQ x0+16(FP), BX
+	MOVQ x1+24(FP), SI
+	MOVQ c+32(FP), DI
+	MOVQ s+40(FP), R8
+	CMPQ ·vecLevel+0(SB), $0x02
+	JNE  avx2
+	XORQ R9, R9
+
+avx512_turn:
+	LEAQ    64(R9), R10
+	CMPQ    R10, AX
+	JG      avx512_one
+	VMOVUPS (BX)(R9*4), Z0
+	VMOVUPS (SI)(R9*4), Z1
+	VMOVUPS (DI)(R9*4), Z2
+	VMOVUPS (R8)(R9*4), Z3
+	VMULPS  Z0, Z2, Z4
+	VMULPS  Z1, Z3, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, (CX)(R9*4)
+	VMULPS  Z0, Z3, Z0
+	VMULPS  Z1, Z2, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)(R9*4)
+	VMOVUPS 64(BX)(R9*4), Z0
+	VMOVUPS 64(SI)(R9*4), Z1
+	VMOVUPS 64(DI)(R9*4), Z2
+	VMOVUPS 64(R8)(R9*4), Z3
+	VMULPS  Z0, Z2, Z4
+	VMULPS  Z1, Z3, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, 64(CX)(R9*4)
+	VMULPS  Z0, Z3, Z0
+	VMULPS  Z1, Z2, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 64(DX)(R9*4)
+	VMOVUPS 128(BX)(R9*4), Z0
+	VMOVUPS 128(SI)(R9*4), Z1
+	VMOVUPS 128(DI)(R9*4), Z2
+	VMOVUPS 128(R8)(R9*4), Z3
+	VMULPS  Z0, Z2, Z4
+	VMULPS  Z1, Z3, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, 128(CX)(R9*4)
+	VMULPS  Z0, Z3, Z0
+	VMULPS  Z1, Z2, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 128(DX)(R9*4)
+	VMOVUPS 192(BX)(R9*4), Z0
+	VMOVUPS 192(SI)(R9*4), Z1
+	VMOVUPS 192(DI)(R9*4), Z2
+	VMOVUPS 192(R8)(R9*4), Z3
+	VMULPS  Z0, Z2, Z4
+	VMULPS  Z1, Z3, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, 192(CX)(R9*4)
+	VMULPS  Z0, Z3, Z0
+	VMULPS  Z1, Z2, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, 192(DX)(R9*4)
+	MOVQ    R10, R9
+	JMP     avx512_turn
+
+avx512_one:
+	LEAQ    16(R9), R10
+	CMPQ    R10, AX
+	JG      avx512_rest
+	VMOVUPS (BX)(R9*4), Z0
+	VMOVUPS (SI)(R9*4), Z1
+	VMOVUPS (DI)(R9*4), Z2
+	VMOVUPS (R8)(R9*4), Z3
+	VMULPS  Z0, Z2, Z4
+	VMULPS  Z1, Z3, Z5
+	VSUBPS  Z5, Z4, Z4
+	VMOVUPS Z4, (CX)(R9*4)
+	VMULPS  Z0, Z3, Z0
+	VMULPS  Z1, Z2, Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (DX)(R9*4)
+	MOVQ    R10, R9
+	JMP     avx512_one
+
+avx512_rest:
+	SUBQ      R9, AX
+	JZ        avx512_done
+	MOVQ      $-1, R10
+	BZHIQ     AX, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (BX)(R9*4), K1, Z0
+	VMOVUPS.Z (SI)(R9*4), K1, Z1
+	VMOVUPS.Z (DI)(R9*4), K1, Z2
+	VMOVUPS.Z (R8)(R9*4), K1, Z3
+	VMULPS    Z0, Z2, Z4
+	VMULPS    Z1, Z3, Z5
+	VSUBPS    Z5, Z4, Z4
+	VMOVUPS   Z4, K1, (CX)(R9*4)
+	VMULPS    Z0, Z3, Z0
+	VMULPS    Z1, Z2, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (DX)(R9*4)
+
+avx512_done:
+	VZEROUPPER
+	RET
+
+avx2:
+	XORQ R9, R9
+
+avx2_turn:
+	LEAQ    32(R9), R10
+	CMPQ    R10, AX
+	JG      avx2_one
+	VMOVUPS (BX)(R9*4), Y0
+	VMOVUPS (SI)(R9*4), Y1
+	VMOVUPS (DI)(R9*4), Y2
+	VMOVUPS (R8)(R9*4), Y3
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)(R9*4)
+	VMULPS  Y0, Y3, Y0
+	VMULPS  Y1, Y2, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)(R9*4)
+	VMOVUPS 32(BX)(R9*4), Y0
+	VMOVUPS 32(SI)(R9*4), Y1
+	VMOVUPS 32(DI)(R9*4), Y2
+	VMOVUPS 32(R8)(R9*4), Y3
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 32(CX)(R9*4)
+	VMULPS  Y0, Y3, Y0
+	VMULPS  Y1, Y2, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(DX)(R9*4)
+	VMOVUPS 64(BX)(R9*4), Y0
+	VMOVUPS 64(SI)(R9*4), Y1
+	VMOVUPS 64(DI)(R9*4), Y2
+	VMOVUPS 64(R8)(R9*4), Y3
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 64(CX)(R9*4)
+	VMULPS  Y0, Y3, Y0
+	VMULPS  Y1, Y2, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 64(DX)(R9*4)
+	VMOVUPS 96(BX)(R9*4), Y0
+	VMOVUPS 96(SI)(R9*4), Y1
+	VMOVUPS 96(DI)(R9*4), Y2
+	VMOVUPS 96(R8)(R9*4), Y3
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, 96(CX)(R9*4)
+	VMULPS  Y0, Y3, Y0
+	VMULPS  Y1, Y2, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 96(DX)(R9*4)
+	MOVQ    R10, R9
+	JMP     avx2_turn
+
+avx2_one:
+	LEAQ    8(R9), R10
+	CMPQ    R10, AX
+	JG      avx2_rest
+	VMOVUPS (BX)(R9*4), Y0
+	VMOVUPS (SI)(R9*4), Y1
+	VMOVUPS (DI)(R9*4), Y2
+	VMOVUPS (R8)(R9*4), Y3
+	VMULPS  Y0, Y2, Y4
+	VMULPS  Y1, Y3, Y5
+	VSUBPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)(R9*4)
+	VMULPS  Y0, Y3, Y0
+	VMULPS  Y1, Y2, Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (DX)(R9*4)
+	MOVQ    R10, R9
+	JMP     avx2_one
+
+avx2_rest:
+	SUBQ       R9, AX
+	JZ         avx2_done
+	LEAQ       mask<>+0(SB), R10
+	NEGQ       AX
+	VMOVUPS    32(R10)(AX*4), Y0
+	VMASKMOVPS (BX)(R9*4), Y0, Y1
+	VMASKMOVPS (SI)(R9*4), Y0, Y2
+	VMASKMOVPS (DI)(R9*4), Y0, Y3
+	VMASKMOVPS (R8)(R9*4), Y0, Y4
+	VMULPS     Y1, Y3, Y5
+	VMULPS     Y2, Y4, Y6
+	VSUBPS     Y6, Y5, Y5
+	VMASKMOVPS Y5, Y0, (CX)(R9*4)
+	VMULPS     Y1, Y4, Y1
+	VMULPS     Y2, Y3, Y2
+	VADDPS     Y2, Y1, Y1
+	VMASKMOVPS Y1, Y0, (DX)(R9*4)
+
+avx2_done:
+	VZEROUPPER
+	RET
+
 // func asmRelu(dst *float32, x *float32, n int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·asmRelu(SB), NOSPLIT, $0-24
@@ -6267,6 +6478,321 @@ avx2_rest:
 	VDIVPS     Y0, Y2, Y0
 	VADDPS     Y0, Y1, Y0
 	VMASKMOVPS Y0, Y8, (CX)(DI*4)
+
+avx2_done:
+	VZEROUPPER
+	RET
+
+// func asmSGD(w *float32, grad *float32, n int, p *[4]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·asmSGD(SB), NOSPLIT, $0-32
+	MOVQ         n+16(FP), AX
+	MOVQ         w+0(FP), CX
+	MOVQ         grad+8(FP), DX
+	CMPQ         ·vecLevel+0(SB), $0x02
+	JNE          avx2
+	MOVQ         p+24(FP), BX
+	VBROADCASTSS (BX), Z0
+	VBROADCASTSS 4(BX), Z1
+	VBROADCASTSS 8(BX), Z2
+	VBROADCASTSS 12(BX), Z2
+	XORQ         BX, BX
+
+avx512_one:
+	LEAQ    16(BX), SI
+	CMPQ    SI, AX
+	JG      avx512_rest
+	VMOVUPS (CX)(BX*4), Z3
+	VMOVUPS (DX)(BX*4), Z4
+	VMULPS  Z0, Z4, Z4
+	VMULPS  Z3, Z1, Z5
+	VADDPS  Z5, Z4, Z4
+	VMULPS  Z4, Z2, Z4
+	VADDPS  Z4, Z3, Z3
+	VMOVUPS Z3, (CX)(BX*4)
+	MOVQ    SI, BX
+	JMP     avx512_one
+
+avx512_rest:
+	SUBQ      BX, AX
+	JZ        avx512_done
+	MOVQ      $-1, SI
+	BZHIQ     AX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*4), K1, Z3
+	VMOVUPS.Z (DX)(BX*4), K1, Z4
+	VMULPS    Z0, Z4, Z0
+	VMULPS    Z3, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMULPS    Z0, Z2, Z0
+	VADDPS    Z0, Z3, Z0
+	VMOVUPS   Z0, K1, (CX)(BX*4)
+
+avx512_done:
+	VZEROUPPER
+	RET
+
+avx2:
+	MOVQ         p+24(FP), BX
+	VBROADCASTSS (BX), Y0
+	VBROADCASTSS 4(BX), Y1
+	VBROADCASTSS 8(BX), Y2
+	VBROADCASTSS 12(BX), Y2
+	XORQ         BX, BX
+
+avx2_one:
+	LEAQ    8(BX), SI
+	CMPQ    SI, AX
+	JG      avx2_rest
+	VMOVUPS (CX)(BX*4), Y3
+	VMOVUPS (DX)(BX*4), Y4
+	VMULPS  Y0, Y4, Y4
+	VMULPS  Y3, Y1, Y5
+	VADDPS  Y5, Y4, Y4
+	VMULPS  Y4, Y2, Y4
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS Y3, (CX)(BX*4)
+	MOVQ    SI, BX
+	JMP     avx2_one
+
+avx2_rest:
+	SUBQ       BX, AX
+	JZ         avx2_done
+	LEAQ       mask<>+0(SB), SI
+	NEGQ       AX
+	VMOVUPS    32(SI)(AX*4), Y3
+	VMASKMOVPS (CX)(BX*4), Y3, Y4
+	VMASKMOVPS (DX)(BX*4), Y3, Y5
+	VMULPS     Y0, Y5, Y0
+	VMULPS     Y4, Y1, Y1
+	VADDPS     Y1, Y0, Y0
+	VMULPS     Y0, Y2, Y0
+	VADDPS     Y0, Y4, Y0
+	VMASKMOVPS Y0, Y3, (CX)(BX*4)
+
+avx2_done:
+	VZEROUPPER
+	RET
+
+// func asmSGDMomentum(w *float32, grad *float32, mean *float32, n int, p *[4]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·asmSGDMomentum(SB), NOSPLIT, $0-40
+	MOVQ         n+24(FP), AX
+	MOVQ         w+0(FP), CX
+	MOVQ         grad+8(FP), DX
+	MOVQ         mean+16(FP), BX
+	CMPQ         ·vecLevel+0(SB), $0x02
+	JNE          avx2
+	MOVQ         p+32(FP), SI
+	VBROADCASTSS (SI), Z0
+	VBROADCASTSS 4(SI), Z1
+	VBROADCASTSS 8(SI), Z2
+	VBROADCASTSS 12(SI), Z3
+	XORQ         SI, SI
+
+avx512_one:
+	LEAQ    16(SI), DI
+	CMPQ    DI, AX
+	JG      avx512_rest
+	VMOVUPS (CX)(SI*4), Z4
+	VMOVUPS (DX)(SI*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VMULPS  Z4, Z1, Z6
+	VADDPS  Z6, Z5, Z5
+	VMOVUPS (BX)(SI*4), Z6
+	VMULPS  Z2, Z6, Z6
+	VADDPS  Z5, Z6, Z5
+	VMOVUPS Z5, (BX)(SI*4)
+	VMULPS  Z5, Z3, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (CX)(SI*4)
+	MOVQ    DI, SI
+	JMP     avx512_one
+
+avx512_rest:
+	SUBQ      SI, AX
+	JZ        avx512_done
+	MOVQ      $-1, DI
+	BZHIQ     AX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(SI*4), K1, Z4
+	VMOVUPS.Z (DX)(SI*4), K1, Z5
+	VMULPS    Z0, Z5, Z0
+	VMULPS    Z4, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (BX)(SI*4)
+	VMULPS    Z0, Z3, Z0
+	VADDPS    Z0, Z4, Z0
+	VMOVUPS   Z0, K1, (CX)(SI*4)
+
+avx512_done:
+	VZEROUPPER
+	RET
+
+avx2:
+	MOVQ         p+32(FP), SI
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	XORQ         SI, SI
+
+avx2_one:
+	LEAQ    8(SI), DI
+	CMPQ    DI, AX
+	JG      avx2_rest
+	VMOVUPS (CX)(SI*4), Y4
+	VMOVUPS (DX)(SI*4), Y5
+	VMULPS  Y0, Y5, Y5
+	VMULPS  Y4, Y1, Y6
+	VADDPS  Y6, Y5, Y5
+	VMOVUPS (BX)(SI*4), Y6
+	VMULPS  Y2, Y6, Y6
+	VADDPS  Y5, Y6, Y5
+	VMOVUPS Y5, (BX)(SI*4)
+	VMULPS  Y5, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)(SI*4)
+	MOVQ    DI, SI
+	JMP     avx2_one
+
+avx2_rest:
+	SUBQ       SI, AX
+	JZ         avx2_done
+	LEAQ       mask<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y4
+	VMASKMOVPS (CX)(SI*4), Y4, Y5
+	VMASKMOVPS (DX)(SI*4), Y4, Y6
+	VMULPS     Y0, Y6, Y0
+	VMULPS     Y5, Y1, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS (BX)(SI*4), Y4, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     Y0, Y1, Y0
+	VMASKMOVPS Y0, Y4, (BX)(SI*4)
+	VMULPS     Y0, Y3, Y0
+	VADDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (CX)(SI*4)
+
+avx2_done:
+	VZEROUPPER
+	RET
+
+// func asmSGDNesterov(w *float32, grad *float32, mean *float32, n int, p *[4]float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·asmSGDNesterov(SB), NOSPLIT, $0-40
+	MOVQ         n+24(FP), AX
+	MOVQ         w+0(FP), CX
+	MOVQ         grad+8(FP), DX
+	MOVQ         mean+16(FP), BX
+	CMPQ         ·vecLevel+0(SB), $0x02
+	JNE          avx2
+	MOVQ         p+32(FP), SI
+	VBROADCASTSS (SI), Z0
+	VBROADCASTSS 4(SI), Z1
+	VBROADCASTSS 8(SI), Z2
+	VBROADCASTSS 12(SI), Z3
+	XORQ         SI, SI
+
+avx512_one:
+	LEAQ    16(SI), DI
+	CMPQ    DI, AX
+	JG      avx512_rest
+	VMOVUPS (CX)(SI*4), Z4
+	VMOVUPS (DX)(SI*4), Z5
+	VMULPS  Z0, Z5, Z5
+	VMULPS  Z4, Z1, Z6
+	VADDPS  Z6, Z5, Z5
+	VMOVUPS (BX)(SI*4), Z6
+	VMULPS  Z2, Z6, Z6
+	VADDPS  Z5, Z6, Z6
+	VMOVUPS Z6, (BX)(SI*4)
+	VMULPS  Z6, Z2, Z6
+	VADDPS  Z6, Z5, Z5
+	VMULPS  Z5, Z3, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS Z4, (CX)(SI*4)
+	MOVQ    DI, SI
+	JMP     avx512_one
+
+avx512_rest:
+	SUBQ      SI, AX
+	JZ        avx512_done
+	MOVQ      $-1, DI
+	BZHIQ     AX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(SI*4), K1, Z4
+	VMOVUPS.Z (DX)(SI*4), K1, Z5
+	VMULPS    Z0, Z5, Z0
+	VMULPS    Z4, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS.Z (BX)(SI*4), K1, Z1
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)(SI*4)
+	VMULPS    Z1, Z2, Z1
+	VADDPS    Z1, Z0, Z0
+	VMULPS    Z0, Z3, Z0
+	VADDPS    Z0, Z4, Z0
+	VMOVUPS   Z0, K1, (CX)(SI*4)
+
+avx512_done:
+	VZEROUPPER
+	RET
+
+avx2:
+	MOVQ         p+32(FP), SI
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	XORQ         SI, SI
+
+avx2_one:
+	LEAQ    8(SI), DI
+	CMPQ    DI, AX
+	JG      avx2_rest
+	VMOVUPS (CX)(SI*4), Y4
+	VMOVUPS (DX)(SI*4), Y5
+	VMULPS  Y0, Y5, Y5
+	VMULPS  Y4, Y1, Y6
+	VADDPS  Y6, Y5, Y5
+	VMOVUPS (BX)(SI*4), Y6
+	VMULPS  Y2, Y6, Y6
+	VADDPS  Y5, Y6, Y6
+	VMOVUPS Y6, (BX)(SI*4)
+	VMULPS  Y6, Y2, Y6
+	VADDPS  Y6, Y5, Y5
+	VMULPS  Y5, Y3, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS Y4, (CX)(SI*4)
+	MOVQ    DI, SI
+	JMP     avx2_one
+
+avx2_rest:
+	SUBQ       SI, AX
+	JZ         avx2_done
+	LEAQ       mask<>+0(SB), DI
+	NEGQ       AX
+	VMOVUPS    32(DI)(AX*4), Y4
+	VMASKMOVPS (CX)(SI*4), Y4, Y5
+	VMASKMOVPS (DX)(SI*4), Y4, Y6
+	VMULPS     Y0, Y6, Y0
+	VMULPS     Y5, Y1, Y1
+	VADDPS     Y1, Y0, Y0
+	VMASKMOVPS (BX)(SI*4), Y4, Y1
+	VMULPS     Y2, Y1, Y1
+	VADDPS     Y0, Y1, Y1
+	VMASKMOVPS Y1, Y4, (BX)(SI*4)
+	VMULPS     Y1, Y2, Y1
+	VADDPS     Y1, Y0, Y0
+	VMULPS     Y0, Y3, Y0
+	VADDPS     Y0, Y5, Y0
+	VMASKMOVPS Y0, Y4, (CX)(SI*4)
 
 avx2_done:
 	VZEROUPPER

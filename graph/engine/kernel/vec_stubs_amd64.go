@@ -43,6 +43,9 @@ func asmMulDiff(dst *float32, a *float32, b *float32, n int, s float32)
 // asmNormGrad computes dst = scale * (a - shift - b * slope).
 func asmNormGrad(dst *float32, a *float32, b *float32, n int, scale float32, shift float32, slope float32)
 
+// asmRotate computes y0 = c * x0 - s * x1 and y1 = s * x0 + c * x1.
+func asmRotate(y0 *float32, y1 *float32, x0 *float32, x1 *float32, c *float32, s *float32, n int)
+
 // asmRelu computes dst = max(x, 0).
 func asmRelu(dst *float32, x *float32, n int)
 
@@ -120,3 +123,12 @@ func asmSigmoidMul(dx *float32, dy *float32, x *float32, n int)
 
 // asmAdamW is a step of AdamW with the numbers of adamW.
 func asmAdamW(w *float32, grad *float32, mean *float32, square *float32, n int, p *[8]float32)
+
+// asmSGD is a step of SGD without momentum.
+func asmSGD(w *float32, grad *float32, n int, p *[4]float32)
+
+// asmSGDMomentum is a step of SGD with the numbers of sgd.
+func asmSGDMomentum(w *float32, grad *float32, mean *float32, n int, p *[4]float32)
+
+// asmSGDNesterov is a step of SGD with the numbers of sgd.
+func asmSGDNesterov(w *float32, grad *float32, mean *float32, n int, p *[4]float32)

@@ -76,6 +76,16 @@ var vecOps = map[string]func(d, a, b []float32){
 	"relu grad":       func(d, a, b []float32) { Relu.Grad.F32(d, a, nil, b) },
 	"sqrt grad":       func(d, a, b []float32) { Sqrt.Grad.F32(d, a, nil, b) },
 	"reciprocal grad": func(d, a, b []float32) { Reciprocal.Grad.F32(d, a, nil, b) },
+	"rotate": func(d, a, b []float32) {
+		c := append([]float32(nil), d...)
+		rotateHalves(d, c, a, b, c, a)
+		for i := range d {
+			d[i] += 3 * c[i]
+		}
+	},
+	"sgd":          sgdOp(0, false),
+	"sgd momentum": sgdOp(0.9, false),
+	"sgd nesterov": sgdOp(0.9, true),
 	"adamW": func(d, a, b []float32) {
 		m, v := append([]float32(nil), a...), append([]float32(nil), b...)
 		AdamW(1, AdamWParams{1e-2, 0.9, 0.99, 1e-8, 0.1, 3, 0.5}, d, b, m, v)
@@ -83,6 +93,17 @@ var vecOps = map[string]func(d, a, b []float32){
 			d[i] += m[i] + v[i]
 		}
 	},
+}
+
+// sgdOp is a step of SGD on weights d, gradients a and moments b, which the result shows all of.
+func sgdOp(momentum float64, nesterov bool) func(d, a, b []float32) {
+	return func(d, a, b []float32) {
+		m := append([]float32(nil), b...)
+		SGD(1, SGDParams{LR: 1e-2, Momentum: momentum, WeightDecay: 0.1, Nesterov: nesterov, GradScale: 0.5}, d, a, m)
+		for i := range d {
+			d[i] += m[i]
+		}
+	}
 }
 
 func awkward(r *rand.Rand, n int) []float32 {

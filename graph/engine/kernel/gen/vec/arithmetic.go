@@ -63,6 +63,13 @@ func arithmetic() []*kernel {
 				d := k.sub32(k.sub32(k.load("a"), k.value["shift"]), k.mul32(k.load("b"), k.value["slope"]))
 				k.store("dst", k.mul32(k.value["scale"], d))
 			}),
+		elementwise("asmRotate", "func(y0, y1, x0, x1, c, s *float32, n int)", "y0 = c * x0 - s * x1 and y1 = s * x0 + c * x1",
+			[]string{"y0", "y1", "x0", "x1", "c", "s"}, nil,
+			func(k *loop) {
+				u, v, c, s := k.load("x0"), k.load("x1"), k.load("c"), k.load("s")
+				k.store("y0", k.sub32(k.mul32(c, u), k.mul32(s, v)))
+				k.store("y1", k.add32(k.mul32(s, u), k.mul32(c, v)))
+			}),
 		unary("asmRelu", "dst = max(x, 0)", func(k *loop, x vec) vec {
 			// Of two zeros the maximum is the second operand, so -0 stays; adding 0 makes it 0.
 			return k.add32(k.max32(k.load32(c32(0)), x), c32(0))

@@ -29,5 +29,29 @@ func optimizers() []*kernel {
 			denominator := k.add32(k.mul32(k.sqrt32(v), k.value["correction"]), k.value["eps"])
 			k.store("w", k.add32(k.mul32(k.load("w"), k.value["decay"]), k.div32(k.mul32(k.value["step"], m), denominator)))
 		}}
-	return []*kernel{adam}
+	gradient := func(k *loop) (w, d vec) {
+		w = k.load("w")
+		return w, k.add32(k.mul32(k.load("grad"), k.value["scale"]), k.mul32(k.value["decay"], w))
+	}
+	move := func(k *loop, w, d vec) { k.store("w", k.add32(w, k.mul32(k.value["step"], d))) }
+	momentum := func(name string, nesterov bool) *kernel {
+		return &kernel{name: name, signature: "func(w, grad, mean *float32, n int, p *[4]float32)", doc: name + " is a step of SGD with the numbers of sgd.",
+			slices: []string{"w", "grad", "mean"}, unroll: 1, prepare: settings("scale", "decay", "momentum", "step"),
+			body: func(k *loop) {
+				w, d := gradient(k)
+				a := k.add32(k.mul32(k.load("mean"), k.value["momentum"]), d)
+				k.store("mean", a)
+				if nesterov {
+					a = k.add32(d, k.mul32(k.value["momentum"], a))
+				}
+				move(k, w, a)
+			}}
+	}
+	plain := &kernel{name: "asmSGD", signature: "func(w, grad *float32, n int, p *[4]float32)", doc: "asmSGD is a step of SGD without momentum.",
+		slices: []string{"w", "grad"}, unroll: 1, prepare: settings("scale", "decay", "momentum", "step"),
+		body: func(k *loop) {
+			w, d := gradient(k)
+			move(k, w, d)
+		}}
+	return []*kernel{adam, plain, momentum("asmSGDMomentum", false), momentum("asmSGDNesterov", true)}
 }
