@@ -195,7 +195,7 @@ func (t *attendTile[T]) score(row []T, r, j0 int) []T {
 	lo, hi := t.seen(len(row), r, j0)
 	seen := row[lo:hi]
 	if t.Softcap > 0 {
-		capRow(seen, t.Softcap)
+		capRow(seen, seen, t.Softcap)
 	}
 	if t.replaced[r] {
 		t.replaceRow(row, r, j0, lo, hi)
@@ -220,8 +220,14 @@ func hidden[T Float](row []T, high T) bool {
 	return true
 }
 
-func capRow[T Float](row []T, limit float64) {
-	for j, v := range row {
-		row[j] = T(limit * math.Tanh(float64(v)/limit))
+// capRow replaces scores by limit * tanh(score / limit). ratio receives the hyperbolic tangents; it may be the row.
+func capRow[T Float](row, ratio []T, limit float64) {
+	vecDivScalar(ratio, row, T(limit))
+	switch x := any(ratio).(type) {
+	case []float32:
+		Tanh.F32(x, x)
+	case []float64:
+		Tanh.F64(x, x)
 	}
+	vecScale(row, ratio, T(limit))
 }

@@ -1,7 +1,5 @@
 package kernel
 
-import "math"
-
 // AttentionGrads are the operands of an attention's gradient and its results: slices of the form that Attention has them in. Y and
 // Stats are what Attention gave, DY is the gradient by Y. DK and DV may be slices of DQ's tensor, where the three are packed, or nil
 // where nobody wants them.
@@ -190,22 +188,18 @@ func (t *attendTile[T]) weightRow(row, grad []T, r, j0 int, top, inv, inner T) {
 	clear(grad[:lo])
 	clear(grad[hi:])
 	row, grad = row[lo:hi], grad[lo:hi]
-	var slope []T
+	var ratio []T
 	if t.Softcap > 0 {
 		room := borrow[T](len(row))
 		defer giveBack(room)
-		slope = *room
-		for j, v := range row {
-			c := math.Tanh(float64(v) / t.Softcap)
-			row[j] = T(t.Softcap * c)
-			slope[j] = T(1 - c*c)
-		}
+		ratio = *room
+		capRow(row, ratio, t.Softcap)
 	}
 	t.addBias(row, r, j0+lo)
 	vecExpSum(row, row, top)
 	vecScale(row, row, inv)
 	vecMulDiff(grad, row, grad, inner)
-	if !t.byBias {
-		vecMul(grad[:len(slope)], grad[:len(slope)], slope)
+	if ratio != nil && !t.byBias {
+		tanhGradRow(grad, grad, ratio)
 	}
 }

@@ -31,7 +31,7 @@ func AttentionScores[T Float](threads int, p *AttentionParams, dst, q, k, bias [
 // tap takes the products of the r-th query with all keys to the stage.
 func (t *attendTile[T]) tap(row []T, r int) {
 	if t.Tap >= TapCapped && t.Softcap > 0 {
-		capRow(row, t.Softcap)
+		capRow(row, row, t.Softcap)
 	}
 	if t.Tap < TapBiased {
 		return

@@ -107,6 +107,13 @@ func reciprocalGradRun[T Float](dx, dy, _, y []T) {
 	}
 }
 
+// tanhGradRow is the derivative of Tanh for a row of either type.
+func tanhGradRow[T Float](dx, dy, y []T) {
+	if !fast3(simd.tanhGrad, dx, dy[:len(dx)], y[:len(dx)]) {
+		tanhGradRun(dx, dy, nil, y)
+	}
+}
+
 func tanhGradRun[T Float](dx, dy, _, y []T) {
 	dy, y = dy[:len(dx)], y[:len(dx)]
 	for i := range dx {

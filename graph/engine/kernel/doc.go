@@ -3,8 +3,11 @@
 //
 // Kernels know no graphs, no names and no allocation policy: every slice is the caller's. They are generic over float32 and
 // float64; the float32 forms of the transcendental functions evaluate in float64 and round once, so they are within one unit in
-// the last place. Where they matter they take four numbers at a time: that is several times as fast, and needs no assembly. Sums
-// over float32 data accumulate in float64, except in matrix products.
+// the last place. Sums over float32 data accumulate in float64, except in matrix products.
+//
+// On amd64 the loops over float32 that models spend time in are assembly, with AVX-512 or AVX2 as the processor has it (gen writes it;
+// the build tag noasm leaves it out). Functions give the same result for an element wherever it is. Between processors, sums and
+// functions may differ in the last place; plain arithmetic does not.
 //
 // Results never depend on the number of threads: work is cut by shape only, and every output element is computed by one
 // goroutine in one order. Shapes are the caller's contract: a slice that is too short panics with Go's bounds error, which the

@@ -28,9 +28,8 @@ func vecLevels() []int {
 }
 
 func setVecLevel(level int) {
-	vecLevel = level
 	simd = simdKernels{}
-	if level == 0 {
+	if vecLevel = level; vecLevel == 0 {
 		return
 	}
 	simd = simdKernels{
