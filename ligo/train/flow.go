@@ -32,6 +32,9 @@ const (
 //	multiplied with activations             a gain where it lies along one axis; along several, positions among them, a rotary table
 //	concatenated with or chosen instead of  a token; inside attention scores a mask
 //
+// Two things cannot be told from what is stored: a relative bias that an exporter has already spread over all pairs of positions looks like
+// a mask and is left alone, and zeros or ones in a Constant node are taken for an operand that the layer does not have.
+//
 // Activations are values behind a weight: arithmetic on plain inputs (masks, pixel means) holds no parameters. Scalars are none either,
 // except as the bias of an output of one unit.
 type flow struct {

@@ -16,6 +16,7 @@ type verdict struct {
 // trail is how a value came from a constant.
 type trail struct {
 	looked bool // by an index
+	spread bool // by an index that takes rows more than once, as distances between positions do, and positions do not
 	offset bool // 1 was added
 }
 
@@ -28,7 +29,7 @@ type step struct {
 // role decides what a constant is; empty for what is not trained.
 func (f *flow) role(c *graph.Value) Role {
 	switch {
-	case c.Captured() || !c.Const.DType.Growable() || c.Const.NumElements() == 0:
+	case c.Captured() || !c.Const.DType.Growable() || c.Const.NumElements() == 0 || f.filler(c):
 		return ""
 	case c.Const.NumElements() == 1:
 		return f.scalarRole(c)
@@ -69,6 +70,27 @@ func (f *flow) role(c *graph.Value) Role {
 	}
 	return role
 }
+
+// filler reports whether c is a Constant node of zeros or ones: what exporters write where an operator demands an operand that the
+// layer does not have, such as the bias of a norm.
+func (f *flow) filler(c *graph.Value) bool {
+	if c.FromNode == nil || c.Const.NumElements() > maxFiller {
+		return false
+	}
+	x, err := c.Const.Float64s()
+	if err != nil || x[0] != 0 && x[0] != 1 {
+		return false
+	}
+	for _, v := range x {
+		if v != x[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// maxFiller is the size up to which a constant is looked at; fillers are as long as a layer is wide.
+const maxFiller = 1 << 20
 
 // scalarRole is that of a constant with one element: the bias of an output of one unit, or nothing.
 func (f *flow) scalarRole(c *graph.Value) Role {
@@ -111,10 +133,14 @@ func (f *flow) passes(s step, u graph.Use) (trail, bool) {
 		return t, false
 	}
 	t.looked = t.looked || lookups[n.Op]
+	t.spread = t.spread || n.Op == "Gather" && u.Index == 0 && f.rank(n.In[1]) > 1
 	switch {
 	case views[n.Op]:
 		return t, u.Index == 0
 	case f.still[n.Out[0]]:
+		if n.Op == "MatMul" && u.Index == 0 && f.isData(n.Out[0]) {
+			return t, false
+		}
 		if n.Op == "Add" {
 			t.offset = t.offset || isOne(n.In[1-u.Index])
 		}
@@ -130,6 +156,30 @@ func (f *flow) passes(s step, u graph.Use) (trail, bool) {
 		return t, true
 	}
 	return t, false
+}
+
+// rank is the number of axes of a value; -1 where it is not known.
+func (f *flow) rank(v *graph.Value) int {
+	if ax := f.r.Axes(v); ax != nil {
+		return len(ax)
+	}
+	return -1
+}
+
+// isData reports whether a product of two still values, perhaps with a bias, enters a non-linear function: it is a layer on fixed
+// data (the coordinates of a continuous position bias), so its left operand is no weight.
+func (f *flow) isData(v *graph.Value) bool {
+	for _, u := range v.Uses {
+		switch n := u.Node; n.Op {
+		case "Relu", "Erf", "Tanh", "Sigmoid", "Gelu", "Elu":
+			return true
+		case "Add":
+			if f.still[n.Out[0]] && f.isData(n.Out[0]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isOne reports whether v is a constant of one element, 1.
@@ -176,7 +226,7 @@ func (f *flow) meets(c *graph.Value, s step, u graph.Use) verdict {
 		return verdict{role: RoleTable}
 	}
 	role, ok := rolesOf(n)[u.Index]
-	if !ok || role == RoleMatrix && f.angle(n.Out[0], map[*graph.Value]bool{}) {
+	if !ok || f.still[n.Out[0]] || role == RoleMatrix && f.angle(n.Out[0], map[*graph.Value]bool{}) {
 		return verdict{no: true}
 	}
 	return verdict{role: role}
@@ -196,6 +246,8 @@ func (f *flow) added(c *graph.Value, s step, n *graph.Node, other *graph.Value) 
 		role = RoleBias
 	}
 	switch {
+	case f.scores[n] && s.spread:
+		return verdict{role: RoleTable}
 	case f.scores[n] && s.looked:
 		return f.ifWeight(c, RoleTable)
 	case f.scores[n] && (role != RoleBias || f.weightBefore(other) == nil):
