@@ -101,6 +101,7 @@ counted (those that have a loss), accuracy, seconds and eval {loss, accuracy, co
 			text(trainingFlags, "threads", "N|threads to use; the machine's unless given"),
 			text(resumeFlags, "checkpoint", "DIR|folder for checkpoints: at the end and on Ctrl-C"),
 			text(resumeFlags, "checkpoint-every", "N|and every N steps"),
+			text(resumeFlags, "keep", "N|the latest that stay; 2 unless given"),
 			toggle(resumeFlags, "resume", "go on from the latest checkpoint in DIR"),
 			text(outputFlags, "metrics", "FILE|write a line of JSON for every step"),
 			toggle(outputFlags, "force", "replace OUT and FILE if they exist", "f"),
@@ -223,7 +224,7 @@ func trainOptions(c *cli.Context) (o train.Options, err error) {
 		least int
 		usual int
 	}{{"steps", &o.Steps, 1, 0}, {"warmup", &o.Warmup, 0, 0}, {"accumulate", &o.Accumulate, 1, 1}, {"eval-every", &o.EvalEvery, 1, 0},
-		{"checkpoint-every", &o.CheckpointEvery, 1, 0}, {"threads", &o.Threads, 1, 0}} {
+		{"checkpoint-every", &o.CheckpointEvery, 1, 0}, {"keep", &o.Keep, 1, 2}, {"threads", &o.Threads, 1, 0}} {
 		if *f.to, err = natural(c, f.name, f.least, f.usual); err != nil {
 			return o, err
 		}
@@ -277,8 +278,8 @@ func consistent(c *cli.Context, o train.Options) error {
 		return usagef("train: --data is missing: what to train on")
 	case c.Bool("resume") && o.Checkpoint == "":
 		return usagef("train: --resume needs --checkpoint DIR, the folder to go on from")
-	case o.CheckpointEvery > 0 && o.Checkpoint == "":
-		return usagef("train: --checkpoint-every needs --checkpoint DIR, the folder for checkpoints")
+	case (o.CheckpointEvery > 0 || c.IsSet("keep")) && o.Checkpoint == "":
+		return usagef("train: --checkpoint-every and --keep need --checkpoint DIR, the folder for checkpoints")
 	case (o.EvalEvery > 0 || c.IsSet("eval-batches")) && len(c.StringSlice("eval-data")) == 0:
 		return usagef("train: --eval-every and --eval-batches need --eval-data, what to evaluate on")
 	case c.IsSet("betas") && o.Optimizer != train.AdamW:

@@ -285,6 +285,9 @@ func TestTrainInterruptedAndResumed(t *testing.T) {
 	if len(lines) != 9 {
 		t.Errorf("%d lines of metrics:\n%s", len(lines), text)
 	}
+	if names := files(t, checkpoints); names != "step-00000004 step-00000009" {
+		t.Errorf("checkpoints are %s", names)
+	}
 	refused(t, 2, []string{"run.jsonl", "exists already"}, append([]string{"train", in, beside(in, "x.onnx"), "--metrics", metrics}, flags...)...)
 
 	// Without a checkpoint nothing is left, and that is said.
@@ -341,7 +344,7 @@ func TestTrainRefuses(t *testing.T) {
 		{"IN OUT --steps 1 --data TOKENS --lr 1e-4 --min-lr 1", 2, "--min-lr"},
 		{"IN OUT --steps 1 --data TOKENS --resume", 2, "--resume needs --checkpoint"},
 		{"IN OUT --steps 1 --data TOKENS --seq-len 8 --resume --checkpoint EMPTY", 1, "empty;no such file"},
-		{"IN OUT --steps 1 --data TOKENS --checkpoint-every 2", 2, "--checkpoint-every needs --checkpoint"},
+		{"IN OUT --steps 1 --data TOKENS --checkpoint-every 2", 2, "--checkpoint-every and --keep need --checkpoint"},
 		{"IN OUT --steps 1 --data TOKENS --eval-every 2", 2, "--eval-data"},
 		{"IN OUT --steps 1 --data TOKENS --loss distill", 2, "--teacher"},
 		{"IN OUT --steps 1 --data TOKENS --loss mse --teacher IN", 2, "--teacher is for --loss distill"},
