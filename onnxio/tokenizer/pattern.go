@@ -103,7 +103,7 @@ func (p *pattern) find(text string) [][2]int {
 	}
 	var out [][2]int
 	for at := 0; at < len(text); {
-		m := p.re.FindStringSubmatchIndex(text[at:])
+		m := p.next(text[at:])
 		if m == nil {
 			break
 		}
@@ -122,6 +122,25 @@ func (p *pattern) find(text string) [][2]int {
 		at = to
 	}
 	return out
+}
+
+// window is how much of a text is searched first. A search in a long text costs several times that in a short one.
+const window = 128
+
+// next is the first match in a text. Within the window it is that of the whole text if no alternative can have come to its end: those of
+// the patterns with a group are runs of one kind of characters, and what follows the match has white space as well as others.
+func (p *pattern) next(text string) []int {
+	if len(text) > window {
+		m := p.re.FindStringSubmatchIndex(text[:window])
+		if m != nil && m[0] == 0 && m[1] > 0 {
+			rest := text[m[1]:window]
+			space := strings.IndexFunc(rest, isSpace)
+			if space >= 0 && strings.IndexFunc(rest, func(r rune) bool { return !isSpace(r) && r != utf8.RuneError }) >= 0 {
+				return m
+			}
+		}
+	}
+	return p.re.FindStringSubmatchIndex(text)
 }
 
 func (p *pattern) replace(text, content string) string {
