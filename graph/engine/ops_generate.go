@@ -311,20 +311,28 @@ func (o *argOp) infer(in []*value) ([]spec, error) {
 	return []spec{{onnxio.Int64, reducedShape(in[0].shape, []int{axis}, o.keep)}}, nil
 }
 
-func (o *argOp) forward(_ *exec, in, out []*tensor) error {
+func (o *argOp) forward(x *exec, in, out []*tensor) error {
 	outer, n, inner := axisSplit(in[0].shape, o.at)
 	d := out[0].buf.(buf[int64])
 	switch s := in[0].buf.(type) {
 	case buf[float32]:
-		kernel.ArgExtreme(o.largest, o.last, d, s, outer, n, inner)
+		argExtreme(x, o, d, s, outer, n, inner)
 	case buf[float64]:
-		kernel.ArgExtreme(o.largest, o.last, d, s, outer, n, inner)
+		argExtreme(x, o, d, s, outer, n, inner)
 	default:
 		v, err := in[0].ints()
 		if err != nil {
 			return err
 		}
-		kernel.ArgExtreme(o.largest, o.last, d, v, outer, n, inner)
+		argExtreme(x, o, d, v, outer, n, inner)
 	}
 	return nil
+}
+
+// argExtreme is the kernel on several goroutines: each has rows of its own.
+func argExtreme[T kernel.Number](x *exec, o *argOp, d []int64, s []T, outer, n, inner int) {
+	grain := max(1, 1<<16/max(1, n*inner))
+	kernel.Parallel(x.threads, outer, grain, func(lo, hi int) {
+		kernel.ArgExtreme(o.largest, o.last, d[lo*inner:hi*inner], s[lo*n*inner:hi*n*inner], hi-lo, n, inner)
+	})
 }
