@@ -2,6 +2,47 @@ package kernel
 
 import "testing"
 
+// Transposes are copied in blocks, and walks of several rows at a time are cut between threads in the middle of rows.
+func TestCopyOfTransposes(t *testing.T) {
+	for _, c := range []struct {
+		shape, perm []int
+	}{
+		{[]int{300, 217}, []int{1, 0}},
+		{[]int{3, 50, 7, 61}, []int{0, 2, 1, 3}},
+		{[]int{3, 50, 7, 61}, []int{3, 1, 0, 2}},
+		{[]int{3, 50, 7, 61}, []int{0, 2, 3, 1}},
+		{[]int{2, 31, 1, 1100}, []int{3, 0, 2, 1}},
+	} {
+		src := make([]int64, product(c.shape))
+		for i := range src {
+			src[i] = int64(i)
+		}
+		own := Strides(c.shape)
+		var shape, strides []int
+		for _, axis := range c.perm {
+			shape, strides = append(shape, c.shape[axis]), append(strides, own[axis])
+		}
+		for threads := 1; threads <= 3; threads += 2 {
+			dst := make([]int64, len(src)+1)
+			dst[len(src)] = -1
+			Copy(threads, NewWalk(shape, Strides(shape), strides), dst, 0, src, 0)
+			for i, got := range dst[:len(src)] {
+				want, rest := 0, i
+				for d := len(shape) - 1; d >= 0; d-- {
+					want += rest % shape[d] * strides[d]
+					rest /= shape[d]
+				}
+				if got != int64(want) {
+					t.Fatalf("%v by %v: element %d is %d, want %d", c.shape, c.perm, i, got, want)
+				}
+			}
+			if dst[len(src)] != -1 {
+				t.Fatalf("%v by %v: written beyond the end", c.shape, c.perm)
+			}
+		}
+	}
+}
+
 func BenchmarkVecWalk(b *testing.B) {
 	const rows, n = 512, 256
 	x, y, z := make([]float32, rows*n), make([]float32, rows*n), make([]float32, rows*n)
