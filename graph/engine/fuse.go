@@ -119,15 +119,10 @@ func (f *fuser) try(r rule, k *call) (v *value, err error) {
 	}
 	if v.from == nil || !slices.Contains(f.calls[at:], v.from) {
 		// A value that was there before keeps its identity too.
-		op := viewOp{v.shape}
-		specs, err := op.infer([]*value{v})
-		if err != nil || v.weight != nil {
+		v, err = f.one(k.label, viewOp{v.shape}, v)
+		if err != nil || v.known == nil && v.from == nil {
 			return nil, err
 		}
-		c := &call{label: k.label, op: op, in: []*value{v}}
-		c.out = []*value{{spec: specs[0], c: f.compiler, from: c}}
-		f.calls = append(f.calls, c)
-		return c.out[0], nil
 	}
 	return v, nil
 }
