@@ -19,6 +19,10 @@ var published = map[string]string{
 func TestTheWindowChangesNothing(t *testing.T) {
 	kinds := []string{"a", "B", "é", "日", " ", "\n", "\r\n", "\t", "1", "!", "'s", "/", "🙂", "\u00a0", "\u0301"}
 	r := rand.New(rand.NewPCG(1, 2))
+	texts := 300
+	if testing.Short() {
+		texts = 20
+	}
 	for name, text := range published {
 		p, err := compile(text)
 		if err != nil {
@@ -27,7 +31,7 @@ func TestTheWindowChangesNothing(t *testing.T) {
 		if p.group == 0 {
 			t.Errorf("%s: the lookahead is not recognised", name)
 		}
-		for range 300 {
+		for range texts {
 			var b strings.Builder
 			for b.Len() < 3*window {
 				n := 1
