@@ -65,7 +65,7 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 		}
 		op.offsets = append(op.offsets, int(past[b]))
 	}
-	if q, k, err = c.rotateGrouped(s, in, q, k, past, heads, kv); err != nil {
+	if q, k, err = c.rotateGrouped(s, in, q, k, past, int(total[0]), heads, kv); err != nil {
 		return nil, err
 	}
 	bias := operand(in, 10)
@@ -109,7 +109,7 @@ func groupQueryAttention(c *compiler, s *step, in []*value) ([]*value, error) {
 }
 
 // rotateGrouped rotates queries and keys, which may be one packed operand, where the node asks for it.
-func (c *compiler) rotateGrouped(s *step, in []*value, q, k *value, past []int64, heads, kv int) (newQ, newK *value, err error) {
+func (c *compiler) rotateGrouped(s *step, in []*value, q, k *value, past []int64, total, heads, kv int) (newQ, newK *value, err error) {
 	if !s.flag("do_rotary", false) {
 		return q, k, nil
 	}
@@ -121,6 +121,16 @@ func (c *compiler) rotateGrouped(s *step, in []*value, q, k *value, past []int64
 			at[i] = past[i/queries] + int64(i%queries)
 		}
 		positions = c.fixed(&tensor{spec{onnxio.Int64, []int{batch, queries}}, at})
+	}
+	if total == queries && positions.size() > 1 && operand(in, 9) != nil {
+		// By the operator's definition, the first step uses only the first position and counts on from it.
+		flat, err := c.reshape(s.label, positions, []int{positions.size()})
+		if err != nil {
+			return nil, nil, err
+		}
+		if positions, err = c.cut(s.label, flat, 0, 0, 1); err != nil {
+			return nil, nil, err
+		}
 	}
 	cos, sin := operand(in, 7), operand(in, 8)
 	if cos == nil || sin == nil || cos.rank() == 0 {

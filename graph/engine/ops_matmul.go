@@ -15,8 +15,17 @@ func init() {
 		return c.apply(s.label, &matmulOp{alpha: 1, transA: ta, transB: tb}, a, b)
 	})
 	register(microsoft, "FusedMatMul", 2, 2, func(c *compiler, s *step, in []*value) ([]*value, error) {
-		if s.flag("transBatchA", false) || s.flag("transBatchB", false) {
-			return nil, errors.New("transBatchA and transBatchB are not supported")
+		for i, name := range []string{"transBatchA", "transBatchB"} {
+			if !s.flag(name, false) || in[i].rank() < 3 {
+				continue
+			}
+			// The first dimension comes before the last: [a, b, .., y, z] is read as [b, .., y, a, z].
+			v, err := c.transpose(s.label, in[i], moved(in[i].rank(), 0, in[i].rank()-2)...)
+			if err != nil {
+				return nil, err
+			}
+			in = slices.Clone(in)
+			in[i] = v
 		}
 		op := &matmulOp{alpha: s.float("alpha", 1), transA: s.flag("transA", false), transB: s.flag("transB", false)}
 		return c.apply(s.label, op, in...)

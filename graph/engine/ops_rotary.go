@@ -14,8 +14,9 @@ func init() {
 		return rotaryNode(c, s, in[0], operand(in, 3), in[1], in[2])
 	})
 	register(microsoft, "RotaryEmbedding", 4, 4, func(c *compiler, s *step, in []*value) ([]*value, error) {
-		if s.float("scale", 1) != 1 || s.flag("is_packed_batching", false) {
-			return nil, errors.New("scale and is_packed_batching are not supported")
+		// is_packed_batching says only that the positions of several sequences follow each other, which the positions say too.
+		if s.float("scale", 1) != 1 {
+			return nil, errors.New("scale is not supported")
 		}
 		return rotaryNode(c, s, in[0], in[1], in[2], in[3])
 	})

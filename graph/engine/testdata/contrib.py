@@ -118,4 +118,32 @@ case("rotary_offset", "RotaryEmbedding", [xr, np.array([3], np.int64), cos, sin]
 case("rotary_interleaved", "RotaryEmbedding", [xr, pos, cos, sin], interleaved=1)
 case("rotary_4d", "RotaryEmbedding", [f(B, H, T, S), pos, cos, sin])
 case("rotary_partial", "RotaryEmbedding", [xr, pos, cos[:, :2].copy(), sin[:, :2].copy()], num_heads=H, rotary_embedding_dim=4)
+case("rotary_packed", "RotaryEmbedding", [f(1, 6, H * S), np.array([[0, 1, 2, 0, 1, 2]], np.int64), cos, sin], is_packed_batching=1)
+case("rotary_4d_partial", "RotaryEmbedding", [f(B, H, T, S), pos, cos[:, :2].copy(), sin[:, :2].copy()], num_heads=H, rotary_embedding_dim=4)
+for side in "AB":
+    shapes = {"A": (f(3, B, 4), f(B, 4, 5)), "B": (f(B, 3, 4), f(4, B, 5))}[side]
+    case(f"fused_matmul_batch_{side}", "FusedMatMul", shapes, **{f"transBatch{side}": 1})
+case("fused_matmul_batch_both", "FusedMatMul", [f(4, B, 3), f(5, B, 4)], transBatchA=1, transA=1, transBatchB=1, transB=1, alpha=0.5)
+case("fused_matmul_batch_4d", "FusedMatMul", [f(3, B, 6, 4), f(B, 6, 4, 5)], transBatchA=1)
+short = np.array([T - 1, T - 2], np.int32)
+case("gqa_short_rotary", "GroupQueryAttention", [qq, kq, vq, None, None, short, total, cos, sin], outputs=3, want=[0], num_heads=H, kv_num_heads=G, do_rotary=1)
+case("gqa_positions", "GroupQueryAttention", [qq, kq, vq, None, None, full, total, cos, sin, np.array([[1, 2, 3], [3, 4, 5]], np.int64)], outputs=3,
+     num_heads=H, kv_num_heads=G, do_rotary=1)
+case("gqa_bias", "GroupQueryAttention", [qq, kq, vq, None, None, full, total, None, None, None, f(B, 1, T, T)], outputs=3, num_heads=H, kv_num_heads=G)
+case("gqa_decode_window", "GroupQueryAttention",
+     [f(B, 1, H * S), f(B, 1, G * S), f(B, 1, G * S), f(B, G, 4, S), f(B, G, 4, S), np.array([4, 4], np.int32), np.array(5, np.int32), cos, sin],
+     outputs=3, num_heads=H, kv_num_heads=G, do_rotary=1, local_window_size=2)
+case("gqa_chunk", "GroupQueryAttention",
+     [f(1, 2, H * S), f(1, 2, G * S), f(1, 2, G * S), f(1, G, 4, S), f(1, G, 4, S), np.array([5], np.int32), np.array(6, np.int32), cos, sin],
+     outputs=3, num_heads=H, kv_num_heads=G, do_rotary=1)
+case("mha_padding_ends", "MultiHeadAttention", [q, k, v, None, np.array([5, 3], np.int32)], num_heads=H)
+case("mha_past_bias", "MultiHeadAttention", [q, f(B, T, N), f(B, T, N), f(3 * N), None, f(B, H, T, T + 2), f(B, H, 2, D), f(B, H, 2, D)], outputs=3,
+     num_heads=H)
+case("skip_norm_flat", "SkipLayerNormalization", [f(6, N), f(6, N), g, be], epsilon=1e-5)
+case("skip_simplified_broadcast", "SkipSimplifiedLayerNormalization", [x, f(T, N), g], epsilon=1e-5)
+case("quick_gelu_default", "QuickGelu", [x * 3])
+case("fused_gemm", "FusedGemm", [f(3, 4), f(4, 5), f(5)], activation="Relu")
+for i, (equation, shapes) in enumerate((("...ij,...jk->...ik", ((B, 1, 3, 4), (1, 5, 4, 6))), ("biji,j", ((2, 3, 4, 3), (4,))), ("bhqk,bkhd->bqhd", ((B, 3, 4, 5), (B, 5, 3, 8))),
+                                        ("ij,jk,kl->li", ((3, 4), (4, 5), (5, 6))), ("i...,...i", ((3, 2, 4), (2, 4, 3))))):
+    case(f"einsum_{i}", "Einsum", [f(*s) for s in shapes], domain="", equation=equation)
 pack.close()
