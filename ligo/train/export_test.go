@@ -227,3 +227,50 @@ func TestChoosingParameters(t *testing.T) {
 		}
 	}
 }
+
+// Narrow types are trained in float32 and rounded once, to what they are in the file.
+func TestNarrowTypesAreRoundedOnce(t *testing.T) {
+	for _, dt := range []onnxio.DType{onnxio.Float16, onnxio.BFloat16, onnxio.Double} {
+		w, err := onnxio.FromFloats("w", dt, []int64{2, 2}, []float64{0.1, -2, 3, 0.7})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := model(t, 17, 2, []*onnxio.Tensor{w}, []string{"y"}, op("MatMul", "x,w", "y"))
+		g.Inputs[0].Type = onnxio.TensorType(dt, onnxio.Dim{Param: "n", Value: -1}, onnxio.Dim{Value: 2})
+		g.Outputs[0].Type = onnxio.TensorType(dt, onnxio.Dim{Param: "n", Value: -1}, onnxio.Dim{Value: 2})
+		task := mustTask(t, g, Spec{Loss: MSE})
+		data := fixed{}
+		for _, name := range []string{"x", "target"} {
+			if data[name], err = onnxio.FromFloats("", dt, []int64{1, 2}, []float64{1, 0.25}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r := mustRun(t, task, data, Options{Steps: 3, LR: 1e-3})
+		m, err := task.Export(r.Values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := make([]float64, 4)
+		for i := range kept {
+			if dt == onnxio.Double {
+				kept[i] = r.Values[0].F64[i]
+			} else {
+				kept[i] = float64(r.Values[0].F32[i])
+			}
+		}
+		want, err := onnxio.FromFloats("w", dt, []int64{2, 2}, kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.Graph.Initializers[0]
+		if same, err := got.Equal(want); err != nil || !same || got.DType != dt {
+			t.Errorf("%v: written as %v, equal %v (%v)", dt, got.DType, same, err)
+		}
+		if same, _ := got.Equal(w); same {
+			t.Errorf("%v: nothing was trained", dt)
+		}
+		if a, b := r.Curve[0].Loss, r.Curve[2].Loss; !(b < a) {
+			t.Errorf("%v: the loss went from %v to %v", dt, a, b)
+		}
+	}
+}
