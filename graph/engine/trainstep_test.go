@@ -3,6 +3,8 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"math"
+	"runtime"
 	"testing"
 
 	"github.com/ligoonnx/ligoonnx/fixtures"
@@ -72,5 +74,35 @@ func BenchmarkGradients(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// After the first step, a step allocates nothing that grows with the batch.
+func TestStepsAllocateNothingForActivations(t *testing.T) {
+	m := fixtures.GPT2(fixtures.Config{Layers: 2, Hidden: 256, Heads: 4, Vocab: 65, Positions: 128})
+	g, params := languageModel(t, m, 65)
+	allocated := func(batch int) uint64 {
+		in := fixtures.Inputs(m, 1, map[string]int{"batch": batch, "sequence": 128})
+		in["labels"] = onnxio.FromInt64s("", []int64{int64(batch), 128}, make([]int64, 128*batch))
+		tr, err := engine.NewTrainer(g, "loss", params, engine.Options{Threads: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		best := uint64(math.MaxUint64) // others allocate in between
+		for range 4 {
+			var m0, m1 runtime.MemStats
+			runtime.ReadMemStats(&m0)
+			if _, err := tr.Gradients(context.Background(), in); err != nil {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&m1)
+			best = min(best, m1.TotalAlloc-m0.TotalAlloc)
+		}
+		return best
+	}
+	few, many := allocated(1), allocated(8)
+	// One value of the stream at the larger batch is 1 MiB; what is allowed is the bookkeeping of kernels that cut their work.
+	if many > few+512<<10 {
+		t.Errorf("a step of 8 sequences allocates %d bytes, one of 1 sequence %d", many, few)
 	}
 }

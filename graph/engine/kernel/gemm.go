@@ -1,5 +1,7 @@
 package kernel
 
+import "sync"
+
 // grainN is how many columns one unit of the product of few rows has.
 const grainN = 256
 
@@ -33,8 +35,26 @@ func gemmOf[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a [
 		gemmFlat(threads, transA, transB, m, n, k, alpha, a, lda, b, beta, c, ldc)
 		return
 	}
-	g := gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldc: ldc, tile: pickTile[T]()}
+	// Attention multiplies once for every head and block: the plans of its products are used again.
+	pool := planPool[T]()
+	g, _ := pool.Get().(*gemm[T])
+	if g == nil {
+		g = new(gemm[T])
+	}
+	*g = gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldc: ldc, tile: pickTile[T]()}
 	g.run(threads)
+	*g = gemm[T]{} // holds on to no operand
+	pool.Put(g)
+}
+
+var plans32, plans64 sync.Pool
+
+func planPool[T Float]() *sync.Pool {
+	var z T
+	if _, ok := any(z).(float64); ok {
+		return &plans64
+	}
+	return &plans32
 }
 
 // gemmFlat is the product for very few rows, where packing B would cost as much as the arithmetic.

@@ -70,6 +70,12 @@ func (g *gemm[T]) run(threads int) {
 		g.packing, g.working = make([]atomic.Int32, stages), make([]atomic.Int32, stages)
 	}
 	units := g.packs + g.blocks*g.strips
+	if threads <= 1 {
+		for u := range stages * units {
+			g.unit(u/units, u%units)
+		}
+		return
+	}
 	Parallel(threads, stages*units, 1, func(u, _ int) {
 		defer g.stopIfPanic()
 		g.unit(u/units, u%units)
