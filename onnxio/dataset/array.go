@@ -34,7 +34,7 @@ func (a *Array) Len() int64 { return a.Dims[0] }
 // Row reads row i; its shape is that of the array without the first axis.
 func (a *Array) Row(i int64) (*onnxio.Tensor, error) {
 	raw := make([]byte, a.row)
-	if _, err := a.data.ReadAt(raw, a.at+i*a.row); err != nil && !(errors.Is(err, io.EOF) && a.row == 0) {
+	if n, err := a.data.ReadAt(raw, a.at+i*a.row); n < len(raw) {
 		return nil, fmt.Errorf("%s: row %d: %w", a.Where, i, err)
 	}
 	if a.DType == onnxio.Bool {

@@ -169,6 +169,38 @@ func TestTokensOfEveryType(t *testing.T) {
 	}
 }
 
+// A file that becomes shorter while it is read is an error, not zeros.
+func TestFilesThatShrink(t *testing.T) {
+	dir := t.TempDir()
+	bin, array := filepath.Join(dir, "a.bin"), filepath.Join(dir, "a.npy")
+	for path, raw := range map[string][]byte{bin: make([]byte, 64), array: npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4, 4), }\n", 64)} {
+		if err := os.WriteFile(path, raw, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tokens, f, err := OpenTokens(bin, onnxio.Uint16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	a, g, err := OpenNPY(context.Background(), array)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	for _, path := range []string{bin, array} {
+		if err := os.Truncate(path, 60); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tokens.Read(make([]int64, 4), 28, 0); err == nil || !strings.Contains(err.Error(), bin+": tokens 28 to 31") {
+		t.Errorf("tokens: %v", err)
+	}
+	if _, err := a.Row(3); err == nil || !strings.Contains(err.Error(), array+": row 3") {
+		t.Errorf("rows: %v", err)
+	}
+}
+
 // Lines of any length, with any end, are found; blank ones are not counted as objects.
 func TestLines(t *testing.T) {
 	long := strings.Repeat("1,", 1<<20) + "1" // longer than the buffer

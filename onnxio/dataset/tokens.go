@@ -85,7 +85,7 @@ func (t *Tokens) Len() int64 { return t.n }
 func (t *Tokens) Read(ids []int64, at, limit int64) error {
 	width := t.dt.Bits() / 8
 	raw := make([]byte, len(ids)*width)
-	if _, err := t.data.ReadAt(raw, t.at+at*int64(width)); err != nil && err != io.EOF {
+	if n, err := t.data.ReadAt(raw, t.at+at*int64(width)); n < len(raw) {
 		return fmt.Errorf("%s: tokens %d to %d: %w", t.Where, at, at+int64(len(ids))-1, err)
 	}
 	for i := range ids {
