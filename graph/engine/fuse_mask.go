@@ -30,6 +30,7 @@ func (f *fuser) masks(k *call, op *attentionOp, s *scores) (bias *value, ok bool
 			return nil, false, nil
 		}
 	}
+	terms = slices.DeleteFunc(terms, f.addsNothing)
 	if n := slices.IndexFunc(terms, (*term).replaces); n > 0 {
 		return nil, false, nil
 	} else if n == 0 {
@@ -80,6 +81,23 @@ func (f *fuser) masks(k *call, op *attentionOp, s *scores) (bias *value, ok bool
 		}
 	}
 	return bias, true, nil
+}
+
+// addsNothing reports whether a term is a known bias of zeros: some exporters add one for the sake of an operator with three operands.
+func (f *fuser) addsNothing(t *term) bool {
+	if t.bias == nil {
+		return false
+	}
+	content := f.peek(t.bias)
+	if content == nil {
+		return false
+	}
+	for i := range content.size() {
+		if content.float(i) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // replacement has op do what the first term does, which puts a finite number in the place of scores.
