@@ -139,6 +139,11 @@ func TestEqualBiasesBecomeDifferent(t *testing.T) {
 	if n := task.Elements(); n != 16+16+4+4 {
 		t.Fatalf("%d elements", n)
 	}
+	for pattern, left := range map[string]int{"zero": 32, "zero_2": 36, "zero*": 32, "w?": 8} {
+		if n := mustTask(t, g, Spec{Loss: MSE, Freeze: []string{pattern}}).Elements(); n != left {
+			t.Errorf("without %s, %d elements are trained, not %d", pattern, n, left)
+		}
+	}
 	data := fixed{"x": numbers("", 5, 3, 4), "target": numbers("", 6, 3, 4)}
 	r := mustRun(t, task, data, Options{Steps: 5, LR: 0.1})
 	m, err := task.Export(r.Values)

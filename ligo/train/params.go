@@ -54,8 +54,11 @@ func (t *Task) findParams(r *axes.Result) error {
 		chosen, frozen := len(only) == 0, false
 		for _, w := range g {
 			p.copies = append(p.copies, copied{w.v.Name, w.transposed})
-			chosen = match(only, w.v.Origin) || chosen
-			frozen = match(freeze, w.v.Origin) || frozen
+			// Constants of one initializer that are trained apart can be named together or one by one.
+			for _, name := range []string{w.v.Origin, w.v.Name} {
+				chosen = match(only, name) || chosen
+				frozen = match(freeze, name) || frozen
+			}
 		}
 		t.join(g)
 		if chosen && !frozen {

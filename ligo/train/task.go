@@ -40,7 +40,8 @@ type Spec struct {
 	Temperature float64
 	// HardWeight is the share of the labels' cross-entropy in Distill, from 0 (no labels) up to, but without, 1.
 	HardWeight float64
-	// Only and Freeze choose parameters by patterns (path.Match, where * matches / too) of the initializers' names; nil Only is all.
+	// Only and Freeze choose parameters by patterns of the names of their initializers (every copy's counts), in which * stands for any
+	// text and ? for a character; nil Only is all. A pattern that fits nothing is an error.
 	Only, Freeze []string
 	// Params, where not nil, are the constants of the graph that are trained, by name: the graph is taken as it is, and nothing is
 	// tied. It is for graphs that were made to be trained, such as ligo.Learnable's.
