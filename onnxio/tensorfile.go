@@ -3,6 +3,7 @@ package onnxio
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -55,16 +56,25 @@ func WriteTensorFile(path string, t *Tensor, force bool) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
+	return WriteFile(path, force, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// WriteFile writes a file of any kind atomically: under a temporary name in its folder, synced, then renamed. An existing file is replaced
+// only with force; after an error nothing has changed. What fill writes is not buffered.
+func WriteFile(path string, force bool, fill func(io.Writer) error) error {
+	if err := checkExisting(path, "", force); err != nil {
+		return err
+	}
 	dir := filepath.Dir(path)
 	tmp, err := tempName(dir, filepath.Base(path))
 	if err != nil {
 		return err
 	}
 	tmp += tempSuffix
-	err = writeFile(tmp, func(f *os.File) error {
-		_, err := f.Write(data)
-		return err
-	})
+	err = writeFile(tmp, func(f *os.File) error { return fill(f) })
 	if err == nil {
 		err = moveTo(tmp, path, force)
 	}
