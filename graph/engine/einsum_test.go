@@ -31,27 +31,6 @@ var einsumCases = []struct {
 	{"hd,nlhd->nlh", [][]int64{{2, 256}, {2, 3, 2, 256}}},
 }
 
-func einsumCase(i int) gradientCase {
-	k := einsumCases[i]
-	out := gradientCase{name: k.equation}
-	var names []string
-	for j, s := range k.shapes {
-		names = append(names, fmt.Sprintf("x%d", j))
-		out.consts = append(out.consts, random(names[j], uint64(10*i+j+1), s...))
-	}
-	n := node("Einsum", strings.Join(names, ","), "y")
-	n.Attrs = []*onnxio.Attribute{graph.StringAttr("equation", k.equation)}
-	out.nodes = []*onnxio.Node{n}
-	return out
-}
-
-func TestGradientsOfEinsum(t *testing.T) {
-	for i := range einsumCases {
-		k := einsumCase(i)
-		t.Run(k.name, func(t *testing.T) { checkGradients(t, k) })
-	}
-}
-
 // What the equation says, term by term.
 func TestEinsumIsItsEquation(t *testing.T) {
 	for i, k := range einsumCases {
