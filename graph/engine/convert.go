@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -123,6 +124,13 @@ func view[T kernel.Elem](raw []byte, n int, decode func([]byte) T) (buf[T], erro
 
 // toONNX copies a tensor out of the engine. In shadow mode every floating type comes out as double.
 func toONNX(name string, t *tensor, shadow bool) (*onnxio.Tensor, error) {
+	if w := wrap(name, t, shadow); w != nil {
+		raw, err := w.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		return onnxio.FromBytes(name, w.DType, w.Dims, bytes.Clone(raw))
+	}
 	dims := make([]int64, len(t.shape))
 	for i, d := range t.shape {
 		dims[i] = int64(d)

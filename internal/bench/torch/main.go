@@ -5,10 +5,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -181,10 +183,11 @@ func forward(m *onnxio.Model, data []map[string]*onnxio.Tensor, threads int) (st
 	}, nil
 }
 
+// firstElement does not decode the others, of which logits have millions.
 func firstElement(t *onnxio.Tensor) (float64, error) {
-	v, err := t.Float32s()
-	if err != nil {
+	var raw [4]byte
+	if _, err := t.ReadAt(raw[:], 0); err != nil {
 		return 0, err
 	}
-	return float64(v[0]), nil
+	return float64(math.Float32frombits(binary.LittleEndian.Uint32(raw[:]))), nil
 }
