@@ -18,7 +18,7 @@ import (
 // are taken back if it returns nil, an error or a value of another type.
 type rule func(f *fuser, k *call) (*value, error)
 
-var rules = []rule{fuseCast, fuseLinear, fuseNorm, fuseAffine, fuseActivation, fuseAttention, fuseMergedHeads}
+var rules = []rule{fuseCast, fuseTranspose, fuseLinear, fuseNorm, fuseAffine, fuseActivation, fuseRotary, fuseAttention, fuseMergedHeads}
 
 // fuser is the state of the pass.
 type fuser struct {
@@ -29,6 +29,7 @@ type fuser struct {
 	tables  []*value             // constant biases of attentions
 	biases  map[biasKey]*value   // computed biases of attentions
 	merged  map[[2]*value]*value // sums of biases
+	halves  map[*value]*value    // of rotary tables
 }
 
 // fuse applies the rules to the calls that the values returned by the program need.
@@ -36,7 +37,7 @@ func (c *compiler) fuse() error {
 	if c.e.opts.NoFusion {
 		return nil
 	}
-	f := &fuser{compiler: c, readers: map[*value]int{}, static: map[*value]bool{}, biases: map[biasKey]*value{}, merged: map[[2]*value]*value{}}
+	f := &fuser{compiler: c, readers: map[*value]int{}, static: map[*value]bool{}, biases: map[biasKey]*value{}, merged: map[[2]*value]*value{}, halves: map[*value]*value{}}
 	live := map[*call]bool{}
 	for _, name := range c.e.outputs {
 		if v := c.env[name]; v != nil {

@@ -218,3 +218,25 @@ func joined(d []stretch) []stretch {
 	}
 	return out
 }
+
+// fuseTranspose makes a transposition that undoes others a view.
+func fuseTranspose(f *fuser, k *call) (*value, error) {
+	if _, ok := k.op.(*transposeOp); !ok {
+		return nil, nil
+	}
+	v := k.out[0]
+	a := accessOf(v, false)
+	if a.base == v || a.offset != 0 || a.base.size() != v.size() {
+		return nil, nil
+	}
+	stride := 1
+	for i := len(a.dims) - 1; i >= 0; i-- {
+		for _, s := range slices.Backward(a.dims[i]) {
+			if s.n > 1 && s.stride != stride {
+				return nil, nil
+			}
+			stride *= s.n
+		}
+	}
+	return f.reshape(k.label, a.base, v.shape)
+}

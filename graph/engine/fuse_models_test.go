@@ -252,20 +252,20 @@ func gradientsAgree(t *testing.T, g *graph.Graph, in map[string]*onnxio.Tensor) 
 	}
 }
 
-// What the sites of each model become: attentions, norms, gated activations and products with a bias; and what is left of softmaxes
+// What the sites of each model become: attentions, norms, gated activations, products with a bias and rotations; and what is left of softmaxes
 // and of products without one. A pattern that is no longer found shows here.
 func TestFusedSites(t *testing.T) {
-	type sites struct{ attention, norm, gate, linear, softmax, matmul int }
+	type sites struct{ attention, norm, gate, linear, rotary, softmax, matmul int }
 	want := map[string]sites{
-		"bert_s_op13": {2, 6, 3, 14, 0, 0}, "bert_s_op17": {2, 6, 3, 14, 0, 0}, "bert_s_op17_nofold": {2, 6, 3, 14, 0, 0},
-		"gpt2_s_op13": {2, 5, 2, 8, 0, 1}, "gpt2_s_op17": {2, 5, 2, 8, 0, 1}, "gpt2_s_op17_static": {2, 5, 2, 8, 0, 1},
-		"llama_s_op17": {2, 5, 2, 0, 0, 15}, "vit_s_op17": {2, 5, 2, 9, 0, 0},
+		"bert_s_op13": {2, 6, 3, 14, 0, 0, 0}, "bert_s_op17": {2, 6, 3, 14, 0, 0, 0}, "bert_s_op17_nofold": {2, 6, 3, 14, 0, 0, 0},
+		"gpt2_s_op13": {2, 5, 2, 8, 0, 0, 1}, "gpt2_s_op17": {2, 5, 2, 8, 0, 0, 1}, "gpt2_s_op17_static": {2, 5, 2, 8, 0, 0, 1},
+		"llama_s_op17": {2, 5, 2, 0, 4, 0, 15}, "vit_s_op17": {2, 5, 2, 9, 0, 0, 0},
 		// Two attentions mix their heads between scores and weights.
-		"cait_s_op17":        {2, 9, 4, 25, 2, 4},
-		"hf_clip_text_dyn18": {2, 5, 2, 13, 0, 0}, "hf_gemma2_dyn18": {2, 9, 2, 0, 0, 16}, "hf_gpt2_dyn18": {2, 5, 2, 8, 0, 1}, "hf_gpt2_ts17": {2, 5, 2, 8, 0, 1},
-		"hf_gptj_dyn18": {2, 3, 2, 5, 0, 8}, "hf_gptneox_ts17": {2, 5, 2, 8, 0, 1}, "hf_llama_past_dyn23": {2, 5, 2, 0, 0, 16}, "hf_llama_past_ts17": {2, 5, 2, 0, 0, 15},
+		"cait_s_op17":        {2, 9, 4, 25, 0, 2, 4},
+		"hf_clip_text_dyn18": {2, 5, 2, 13, 0, 0, 0}, "hf_gemma2_dyn18": {2, 9, 2, 0, 4, 0, 16}, "hf_gpt2_dyn18": {2, 5, 2, 8, 0, 0, 1}, "hf_gpt2_ts17": {2, 5, 2, 8, 0, 0, 1},
+		"hf_gptj_dyn18": {2, 3, 2, 5, 0, 0, 8}, "hf_gptneox_ts17": {2, 5, 2, 8, 4, 0, 1}, "hf_llama_past_dyn23": {2, 5, 2, 0, 4, 0, 16}, "hf_llama_past_ts17": {2, 5, 2, 0, 4, 0, 15},
 		// Its masked scores are bounded from below, which changes rows that see nothing.
-		"hf_opt_ts17": {0, 5, 0, 12, 2, 5}, "hf_phi_dyn18": {2, 3, 2, 13, 0, 0},
+		"hf_opt_ts17": {0, 5, 0, 12, 0, 2, 5}, "hf_phi_dyn18": {2, 3, 2, 13, 4, 0, 0},
 	}
 	for _, dir := range fusionModels(t) {
 		name := filepath.Base(dir)
@@ -281,9 +281,9 @@ func TestFusedSites(t *testing.T) {
 		g, in := loadFusionCase(t, dir)
 		n := liveOps(t, g, in, Options{})
 		got := sites{n["*engine.attentionOp"], n["layerNorm"] + n["rmsNorm"], n["Gelu"] + n["Swish"], n["*engine.linearOp"] + n["*engine.gemmOp"],
-			n["*engine.softmaxOp"], n["*engine.matmulOp"]}
+			n["*engine.rotaryOp"], n["*engine.softmaxOp"], n["*engine.matmulOp"]}
 		if got != w {
-			t.Errorf("%s: attentions, norms, gates, linear layers, softmaxes, products are %v, want %v", name, got, w)
+			t.Errorf("%s: attentions, norms, gates, linear layers, rotations, softmaxes, products are %v, want %v", name, got, w)
 		}
 		if left := n["Erf"] + n["Sigmoid"] + n["Sqrt"]; left > 0 {
 			t.Errorf("%s: %d parts of norms or activations are left", name, left)
