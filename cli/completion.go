@@ -38,34 +38,27 @@ func words(c *cli.Command) []string {
 	return out
 }
 
-// choices are the flags that take one of a few words, whatever the command.
-func choices() [][2]string {
-	join := func(words ...string) string { return strings.Join(words, " ") }
-	return [][2]string{
-		{"method", join(methodNames()...)}, {"loss", join(lossNames...)}, {"schedule", join(scheduleNames...)}, {"optimizer", join(optimizerNames...)},
-		{"init", join(initNames...)}, {"token-type", join(tokenTypeNames...)},
+// choices are the words that a command's flag takes one of; empty where it takes anything.
+func choices(command, flag string) string {
+	list := map[string][]string{"method": methodNames(), "loss": lossNames, "schedule": scheduleNames, "optimizer": optimizerNames, "token-type": tokenTypeNames,
+		"init": startNames, "learn": freeNames, "tie": tieNames}[flag]
+	if command == "train" && flag == "init" {
+		list = initNames
 	}
-}
-
-func chosen(flag string) string {
-	for _, c := range choices() {
-		if c[0] == flag {
-			return c[1]
-		}
-	}
-	return ""
+	return strings.Join(list, " ")
 }
 
 func bash(commands []*cli.Command) string {
 	var names []string
-	var cases strings.Builder
+	var cases, values strings.Builder
 	for _, c := range commands {
 		names = append(names, c.Name)
 		fmt.Fprintf(&cases, "    %s) words=%q ;;\n", c.Name, strings.Join(words(c), " "))
-	}
-	var values strings.Builder
-	for _, c := range choices() {
-		fmt.Fprintf(&values, "    --%s) COMPREPLY=($(compgen -W %q -- \"$cur\")); return ;;\n", c[0], c[1])
+		for _, f := range c.Flags {
+			if list := choices(c.Name, f.Names()[0]); list != "" {
+				fmt.Fprintf(&values, "    %s:--%s) COMPREPLY=($(compgen -W %q -- \"$cur\")); return ;;\n", c.Name, f.Names()[0], list)
+			}
+		}
 	}
 	return fmt.Sprintf(`# bash completion for ligoonnx
 _ligoonnx() {
@@ -74,7 +67,7 @@ _ligoonnx() {
     COMPREPLY=($(compgen -W %q -- "$cur"))
     return
   fi
-  case $prev in
+  case ${COMP_WORDS[1]}:$prev in
 %s  esac
   case ${COMP_WORDS[1]} in
 %s  esac
@@ -96,7 +89,7 @@ func zsh(commands []*cli.Command) string {
 			value := ""
 			if _, isBool := f.(*cli.BoolFlag); !isBool {
 				value = ":value:_files"
-				if words := chosen(f.Names()[0]); words != "" {
+				if words := choices(c.Name, f.Names()[0]); words != "" {
 					value = ":" + f.Names()[0] + ":(" + words + ")"
 				}
 			}
@@ -141,7 +134,7 @@ func fish(commands []*cli.Command) string {
 			value := " -r"
 			if _, isBool := f.(*cli.BoolFlag); isBool {
 				value = ""
-			} else if words := chosen(f.Names()[0]); words != "" {
+			} else if words := choices(c.Name, f.Names()[0]); words != "" {
 				value = " -x -a '" + words + "'"
 			}
 			fmt.Fprintf(&b, "complete -c ligoonnx -n '__fish_seen_subcommand_from %s' -l %s%s -d '%s'\n", c.Name, f.Names()[0], value, quote(line[1]))

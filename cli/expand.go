@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -20,6 +21,7 @@ type expandJSON struct {
 	Schema      string         `json:"schema"`
 	Output      outputJSON     `json:"output"`
 	Plan        *ligo.Plan     `json:"plan"`
+	Learned     *learnedJSON   `json:"learned"`     // null without --data
 	Certificate *verify.Report `json:"certificate"` // null with --no-verify
 }
 
@@ -31,7 +33,7 @@ type outputJSON struct {
 }
 
 func (p *program) expandCommand() *cli.Command {
-	flags := append(append(target(), growth()...),
+	flags := append(slices.Concat(target(), growth(), []cli.Flag{startFlag()}, learningFlagList()),
 		toggle(checkFlags, "no-verify", "write the file without running both models first"),
 		text(checkFlags, "max-deviation", "X|refuse an approximate growth that deviates more, as in 1% of max|output|"),
 		toggle(outputFlags, "force", "replace OUT if it exists", "f"),
@@ -41,11 +43,16 @@ func (p *program) expandCommand() *cli.Command {
 	return &cli.Command{
 		Name: "expand", Usage: "grow a model; what it has learned is kept", ArgsUsage: "IN OUT",
 		Description: `The grown model is written beside OUT, both models are run and compared, and only a model that passes gets its name. Sizes that
-are not given follow those that are; ligoonnx plan shows what would be done.`,
+are not given follow those that are; ligoonnx plan shows what would be done. With --data the growth operator is learned (LiGO): not
+the large weights, but the matrices that make them of the small ones, by the loss of the large model. The loss on held-out data is
+measured before, during and after, and the best operator is applied: never worse than the start. Data, loss, checkpoints and metrics
+are those of ligoonnx train.`,
 		UsageText: `  ligoonnx expand small.onnx large.onnx
   ligoonnx expand small.onnx large.onnx --hidden 768 --heads 12 --layers 12
   ligoonnx expand small.onnx large.onnx --like exported-large.onnx
-  ligoonnx expand small.onnx large.onnx --width 1.5x --method lemon --seed 7 --report growth.md`,
+  ligoonnx expand small.onnx large.onnx --width 1.5x --method lemon --seed 7 --report growth.md
+  ligoonnx expand small.onnx large.onnx --data tokens.bin --seq-len 128 --learn support
+  ligoonnx expand small.onnx large.onnx --data train.npz --eval-data val.npz --init paper --checkpoint ckpt`,
 		Flags:  general(flags...),
 		Action: p.expand,
 	}
@@ -65,6 +72,10 @@ func (p *program) expand(c *cli.Context) (err error) {
 		return err
 	}
 	t, o, err := parseGrowth(c)
+	if err != nil {
+		return err
+	}
+	l, err := p.parseLearning(c, &o)
 	if err != nil {
 		return err
 	}
@@ -94,6 +105,13 @@ func (p *program) expand(c *cli.Context) (err error) {
 	if err := p.checkMemory(c, j.plan); err != nil {
 		return err
 	}
+	if l != nil {
+		l.in, l.out, l.m = in, out, m
+		defer func() { err = errors.Join(err, l.close()) }()
+		if j.operator, err = l.run(c.Context, j.plan); err != nil {
+			return err
+		}
+	}
 	report, err := p.grow(c.Context, j)
 	failed := errors.Is(err, errFailed)
 	if err != nil && !failed {
@@ -107,9 +125,13 @@ func (p *program) expand(c *cli.Context) (err error) {
 		err = errors.Join(err, writeReports(paths, report))
 	}
 	if c.Bool("json") {
-		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, report}))
+		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, l.json(), report}))
 	}
-	p.printPlan(j.plan)
+	p.printSizes(j.plan)
+	if l != nil {
+		l.print()
+	}
+	p.printPromise(j.plan, j.operator)
 	p.printf("\n")
 	if report != nil {
 		p.failures(report)
@@ -127,6 +149,7 @@ func (p *program) expand(c *cli.Context) (err error) {
 type job struct {
 	small        verify.Model
 	plan         *ligo.Plan
+	operator     *ligo.Operator // nil: the method's
 	out          string
 	force        bool
 	verify       bool
@@ -143,9 +166,11 @@ const mostShadowed = 200_000_000
 // leaves no file, and the error is errFailed with the report.
 func (p *program) grow(ctx context.Context, j job) (report *verify.Report, err error) {
 	p.term.step("growing", 0, 0, "")
-	op, err := j.plan.Operator(ctx)
-	if err != nil {
-		return nil, inFile(j.small.Path, err)
+	op := j.operator
+	if op == nil {
+		if op, err = j.plan.Operator(ctx); err != nil {
+			return nil, inFile(j.small.Path, err)
+		}
 	}
 	grown, err := ligo.Apply(ctx, j.plan, op)
 	if err != nil {

@@ -66,6 +66,11 @@ func growth() []cli.Flag {
 	}
 }
 
+// startFlag chooses where learning starts.
+func startFlag() cli.Flag {
+	return text(growthFlags, "init", "NAME|exact, or paper for LiGO's own random start (method paper); exact unless given")
+}
+
 func methodNames() []string {
 	var names []string
 	for _, m := range ligo.Methods() {

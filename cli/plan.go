@@ -30,7 +30,7 @@ Impossible targets exit with code 2 and name the nearest possible sizes.`,
 		UsageText: `  ligoonnx plan small.onnx
   ligoonnx plan small.onnx --params 110M
   ligoonnx plan small.onnx --hidden 768 --heads 12 --layers 12 --json`,
-		Flags:  general(append(append(target(), growth()...), toggle(outputFlags, "json", "print JSON (ligoonnx/plan@1)"))...),
+		Flags:  general(append(append(target(), growth()...), startFlag(), toggle(outputFlags, "json", "print JSON (ligoonnx/plan@1)"))...),
 		Action: p.plan,
 	}
 }
@@ -47,6 +47,9 @@ func (p *program) plan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := parseStart(c, &o); err != nil {
+		return err
+	}
 	m, a, err := p.analyse(c, args[0])
 	if err != nil {
 		return err
@@ -60,7 +63,8 @@ func (p *program) plan(c *cli.Context) error {
 	if err != nil {
 		return everyProblem(m.Path, err)
 	}
-	p.printPlan(plan)
+	p.printSizes(plan)
+	p.printPromise(plan, nil)
 	p.printf("\noutput %s, peak memory about %s\n", size(plan.OutputBytes), size(plan.PeakMemory))
 	return p.checkMemory(c, plan)
 }
@@ -119,8 +123,8 @@ func (p *program) checkMemory(c *cli.Context, plan *ligo.Plan) error {
 	return &limitError{fmt.Sprintf("growing needs about %s of memory, --max-memory allows %s", size(plan.PeakMemory), size(most))}
 }
 
-// printPlan prints sizes, parameters and the promise.
-func (p *program) printPlan(plan *ligo.Plan) {
+// printSizes prints sizes and parameters.
+func (p *program) printSizes(plan *ligo.Plan) {
 	rows := [][]string{{"", "FROM", "TO", ""}}
 	add := func(name string, from, to int64) {
 		if from == 0 && to == 0 {
@@ -154,7 +158,16 @@ func (p *program) printPlan(plan *ligo.Plan) {
 		}
 		p.table(rows)
 	}
-	p.printf("\nmethod %s, promise: %s\n", plan.Method, promiseText(plan.Promise))
+}
+
+// printPromise prints what a growth promises, by the plan's operator or by one that was learned.
+func (p *program) printPromise(plan *ligo.Plan, op *ligo.Operator) {
+	method, promise, reasons := string(plan.Method), plan.Promise, plan.Reasons
+	if op != nil && op.Learned != nil {
+		method += ", learned"
+		promise, reasons = plan.Promised(op)
+	}
+	p.printf("\nmethod %s, promise: %s\n", method, promiseText(promise))
 	for _, i := range plan.Interface {
 		if i.From == nil {
 			p.printf("  new: %s [%s]\n", i.Name, strings.Join(i.To, " "))
@@ -162,7 +175,7 @@ func (p *program) printPlan(plan *ligo.Plan) {
 			p.printf("  changes: %s [%s] -> [%s]\n", i.Name, strings.Join(i.From, " "), strings.Join(i.To, " "))
 		}
 	}
-	p.reasons("reason", plan.Reasons)
+	p.reasons("reason", reasons)
 	p.reasons("note", plan.Notes)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,56 +68,92 @@ counted (those that have a loss), accuracy, seconds and eval {loss, accuracy, co
   ligoonnx train bert.onnx out.onnx --data text.txt --tokenizer tokenizer.json --loss masked-lm --steps 500
   ligoonnx train vit.onnx out.onnx --data train.npz --eval-data val.npz --eval-every 100 --steps 1000 --metrics run.jsonl
   ligoonnx train in.onnx out.onnx --config train.yaml --checkpoint ckpt --checkpoint-every 200 --resume`,
-		Flags: general(
-			list(dataFlags, "data", "SPEC|what to train on; may be repeated"),
-			list(dataFlags, "eval-data", "SPEC|what to measure the loss on; may be repeated"),
-			text(dataFlags, "eval-every", "N|evaluate every N steps as well as at the end"),
-			text(dataFlags, "eval-batches", "N|only the first N batches; all unless given"),
-			text(dataFlags, "batch", "N|rows of a batch; what the model fixes, or 8"),
-			text(dataFlags, "seq-len", "N|tokens of a row; what the model fixes, or 128"),
-			text(dataFlags, "tokenizer", "FILE|tokenizer.json, or bytes, or chars (ranks of the characters of the data)"),
-			text(dataFlags, "token-type", "TYPE|uint16 or uint32 in .bin files; uint16 unless the vocabulary is larger"),
-			text(dataFlags, "mask-token", "ID|token that hides others, for masked-lm; the tokenizer's unless given"),
-			text(dataFlags, "mask-prob", "X|share of the tokens that are predicted, for masked-lm; 15% unless given"),
-			text(dataFlags, "pad-token", "ID|token that fills up shorter rows; the tokenizer's, or 0"),
-			text(trainingFlags, "loss", "NAME|"+strings.Join(lossNames, ", ")),
-			text(trainingFlags, "output", "NAME|output of the model that the loss is of, where there are several"),
-			text(trainingFlags, "teacher", "MODEL|for distill: the model whose outputs to learn"),
-			text(trainingFlags, "temperature", "X|for distill; 1 unless given"),
-			text(trainingFlags, "steps", "N|number of updates"),
-			text(trainingFlags, "lr", "X|largest learning rate; 3e-4 unless given"),
-			text(trainingFlags, "min-lr", "X|where linear and cosine schedules end; 0 unless given"),
-			text(trainingFlags, "warmup", "N|steps in which the rate rises; 0 unless given"),
-			text(trainingFlags, "schedule", "NAME|constant, linear or cosine; constant unless given"),
-			text(trainingFlags, "optimizer", "NAME|adamw or sgd; adamw unless given"),
-			text(trainingFlags, "betas", "X,X|of adamw; 0.9,0.999 unless given"),
-			text(trainingFlags, "momentum", "X|of sgd; 0 unless given"),
-			text(trainingFlags, "weight-decay", "X|of weights of two or more axes; 0 unless given"),
-			text(trainingFlags, "clip", "X|largest norm of the gradient; no limit unless given"),
-			text(trainingFlags, "accumulate", "N|batches of a step; 1 unless given"),
-			text(trainingFlags, "init", "NAME|keep or random weights to begin with; keep unless given"),
-			list(trainingFlags, "only", "GLOB|train only initializers of that name; may be repeated"),
-			list(trainingFlags, "freeze", "GLOB|do not train initializers of that name; may be repeated"),
-			text(trainingFlags, "seed", "N|seed of batches and random weights; 0 unless given"),
-			text(trainingFlags, "threads", "N|threads to use; the machine's unless given"),
-			text(resumeFlags, "checkpoint", "DIR|folder for checkpoints: at the end and on Ctrl-C"),
-			text(resumeFlags, "checkpoint-every", "N|and every N steps"),
-			text(resumeFlags, "keep", "N|the latest that stay; 2 unless given"),
-			toggle(resumeFlags, "resume", "go on from the latest checkpoint in DIR"),
-			text(outputFlags, "metrics", "FILE|write a line of JSON for every step"),
-			toggle(outputFlags, "force", "replace OUT and FILE if they exist", "f"),
-			toggle(outputFlags, "json", "print JSON (ligoonnx/train@1)"),
+		Flags: general(slices.Concat(
+			dataFlagList("what to train on; may be repeated", "what to measure the loss on; may be repeated", "evaluate every N steps as well as at the end"),
+			lossFlagList(trainingFlags),
+			updateFlagList(trainingFlags, usualUpdates{steps: "number of updates", lr: "3e-4", warmup: "0", schedule: "constant", clip: "no limit"}),
+			[]cli.Flag{
+				text(trainingFlags, "init", "NAME|keep or random weights to begin with; keep unless given"),
+				list(trainingFlags, "only", "GLOB|train only initializers of that name; may be repeated"),
+				list(trainingFlags, "freeze", "GLOB|do not train initializers of that name; may be repeated"),
+				text(trainingFlags, "seed", "N|seed of batches and random weights; 0 unless given"),
+				text(trainingFlags, "threads", "N|threads to use; the machine's unless given"),
+			},
+			checkpointFlagList(),
+			[]cli.Flag{
+				text(outputFlags, "metrics", "FILE|write a line of JSON for every step"),
+				toggle(outputFlags, "force", "replace OUT and FILE if they exist", "f"),
+				toggle(outputFlags, "json", "print JSON (ligoonnx/train@1)"),
+			})...,
 		),
 		Action: p.train,
 	}
 }
 
-// training is one run of the command.
+// dataFlagList are the flags that say what to train on.
+func dataFlagList(data, eval, every string) []cli.Flag {
+	return []cli.Flag{
+		list(dataFlags, "data", "SPEC|"+data),
+		list(dataFlags, "eval-data", "SPEC|"+eval),
+		text(dataFlags, "eval-every", "N|"+every),
+		text(dataFlags, "eval-batches", "N|only the first N batches; all unless given"),
+		text(dataFlags, "batch", "N|rows of a batch; what the model fixes, or 8"),
+		text(dataFlags, "seq-len", "N|tokens of a row; what the model fixes, or 128"),
+		text(dataFlags, "tokenizer", "FILE|tokenizer.json, or bytes, or chars (ranks of the characters of the data)"),
+		text(dataFlags, "token-type", "TYPE|uint16 or uint32 in .bin files; uint16 unless the vocabulary is larger"),
+		text(dataFlags, "mask-token", "ID|token that hides others, for masked-lm; the tokenizer's unless given"),
+		text(dataFlags, "mask-prob", "X|share of the tokens that are predicted, for masked-lm; 15% unless given"),
+		text(dataFlags, "pad-token", "ID|token that fills up shorter rows; the tokenizer's, or 0"),
+	}
+}
+
+// lossFlagList are the flags that say what is to become small.
+func lossFlagList(category string) []cli.Flag {
+	return []cli.Flag{
+		text(category, "loss", "NAME|"+strings.Join(lossNames, ", ")),
+		text(category, "output", "NAME|output of the model that the loss is of, where there are several"),
+		text(category, "teacher", "MODEL|for distill: the model whose outputs to learn"),
+		text(category, "temperature", "X|for distill; 1 unless given"),
+	}
+}
+
+// usualUpdates says what is done without flags, for the help.
+type usualUpdates struct{ steps, lr, warmup, schedule, clip string }
+
+// updateFlagList are the flags that say how numbers are updated.
+func updateFlagList(category string, u usualUpdates) []cli.Flag {
+	return []cli.Flag{
+		text(category, "steps", "N|"+u.steps),
+		text(category, "lr", "X|largest learning rate; "+u.lr+" unless given"),
+		text(category, "min-lr", "X|where linear and cosine schedules end; 0 unless given"),
+		text(category, "warmup", "N|steps in which the rate rises; "+u.warmup+" unless given"),
+		text(category, "schedule", "NAME|constant, linear or cosine; "+u.schedule+" unless given"),
+		text(category, "optimizer", "NAME|adamw or sgd; adamw unless given"),
+		text(category, "betas", "X,X|of adamw; 0.9,0.999 unless given"),
+		text(category, "momentum", "X|of sgd; 0 unless given"),
+		text(category, "weight-decay", "X|of weights of two or more axes; 0 unless given"),
+		text(category, "clip", "X|largest norm of the gradient; "+u.clip+" unless given"),
+		text(category, "accumulate", "N|batches of a step; 1 unless given"),
+	}
+}
+
+// checkpointFlagList are the flags for runs that last.
+func checkpointFlagList() []cli.Flag {
+	return []cli.Flag{
+		text(resumeFlags, "checkpoint", "DIR|folder for checkpoints: at the end and on Ctrl-C"),
+		text(resumeFlags, "checkpoint-every", "N|and every N steps"),
+		text(resumeFlags, "keep", "N|the latest that stay; 2 unless given"),
+		toggle(resumeFlags, "resume", "go on from the latest checkpoint in DIR"),
+	}
+}
+
+// training is one run of the command, or of another that learns from data.
 type training struct {
 	*program
 	c       *cli.Context
 	in, out string
 	m       verify.Model
+	stage   string // for progress
 	task    *train.Task
 	o       train.Options
 	data    dataOptions
@@ -136,9 +173,19 @@ func (p *program) train(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t := &training{program: p, c: c, in: args[0], out: args[1]}
-	if t.o, err = trainOptions(c); err != nil {
+	t := &training{program: p, c: c, in: args[0], out: args[1], stage: "training"}
+	if t.o, err = trainOptions(c, train.Options{LR: 3e-4, Schedule: train.Constant}); err != nil {
 		return err
+	}
+	if err := wanted(c, t.o); err != nil {
+		return err
+	}
+	init, err := choice(c, "init", "keep", initNames...)
+	if err != nil {
+		return err
+	}
+	if init == "random" {
+		t.o.Init = init
 	}
 	if t.data, err = parseData(c); err != nil {
 		return err
@@ -164,7 +211,12 @@ func (p *program) train(c *cli.Context) (err error) {
 
 // close closes what is open.
 func (t *training) close() error {
-	err := errors.Join(t.feed.close(), t.eval.close(), t.metrics.Close(), t.m.Model.Close())
+	return errors.Join(t.closeData(), t.m.Model.Close())
+}
+
+// closeData closes what was opened for training.
+func (t *training) closeData() error {
+	err := errors.Join(t.eval.close(), t.feed.close(), t.metrics.Close())
 	if k := t.data.openedTeacher; k != nil {
 		err = errors.Join(err, k.m.Model.Close())
 	}
@@ -181,7 +233,7 @@ func (t *training) run(ctx context.Context) error {
 	}
 	if err != nil {
 		if result != nil && ctx.Err() != nil {
-			t.stopped(result)
+			t.stopped(result.State.Step, result.Checkpoint)
 			return ctx.Err()
 		}
 		if t.first > 0 {
@@ -202,34 +254,31 @@ func (t *training) run(ctx context.Context) error {
 }
 
 // stopped says what an interrupted run has left, and how to go on with it.
-func (t *training) stopped(r *train.Result) {
-	if r.State == nil {
-		return
-	}
+func (t *training) stopped(step int, checkpoint string) {
 	switch {
-	case r.Checkpoint != "" && t.c.Bool("resume"):
-		t.note("stopped after step %d of %d, saved in %s; the same command goes on from there", r.State.Step, t.o.Steps, r.Checkpoint)
-	case r.Checkpoint != "":
-		t.note("stopped after step %d of %d, saved in %s; the same command with --resume goes on from there", r.State.Step, t.o.Steps, r.Checkpoint)
+	case checkpoint != "" && t.c.Bool("resume"):
+		t.note("stopped after step %d of %d, saved in %s; the same command goes on from there", step, t.o.Steps, checkpoint)
+	case checkpoint != "":
+		t.note("stopped after step %d of %d, saved in %s; the same command with --resume goes on from there", step, t.o.Steps, checkpoint)
 	default:
-		t.note("stopped after step %d of %d; with --checkpoint DIR it could have gone on from there", r.State.Step, t.o.Steps)
+		t.note("stopped after step %d of %d; with --checkpoint DIR it could have gone on from there", step, t.o.Steps)
 	}
 }
 
-// trainOptions reads how to train.
-func trainOptions(c *cli.Context) (o train.Options, err error) {
+// trainOptions reads how to train; usual is what is done without flags.
+func trainOptions(c *cli.Context, usual train.Options) (o train.Options, err error) {
+	o = usual
 	for _, f := range []struct {
 		name  string
 		to    *int
 		least int
 		usual int
-	}{{"steps", &o.Steps, 1, 0}, {"warmup", &o.Warmup, 0, 0}, {"accumulate", &o.Accumulate, 1, 1}, {"eval-every", &o.EvalEvery, 1, 0},
+	}{{"steps", &o.Steps, 1, usual.Steps}, {"warmup", &o.Warmup, 0, usual.Warmup}, {"accumulate", &o.Accumulate, 1, 1}, {"eval-every", &o.EvalEvery, 1, 0},
 		{"checkpoint-every", &o.CheckpointEvery, 1, 0}, {"keep", &o.Keep, 1, 2}, {"threads", &o.Threads, 1, 0}} {
 		if *f.to, err = natural(c, f.name, f.least, f.usual); err != nil {
 			return o, err
 		}
 	}
-	o.LR = 3e-4
 	for flag, to := range map[string]*float64{"lr": &o.LR, "min-lr": &o.MinLR, "momentum": &o.Momentum, "weight-decay": &o.WeightDecay, "clip": &o.Clip} {
 		if c.IsSet(flag) {
 			if *to, err = share(c, flag); err != nil {
@@ -237,7 +286,7 @@ func trainOptions(c *cli.Context) (o train.Options, err error) {
 			}
 		}
 	}
-	schedule, err := choice(c, "schedule", string(train.Constant), scheduleNames...)
+	schedule, err := choice(c, "schedule", string(usual.Schedule), scheduleNames...)
 	if err != nil {
 		return o, err
 	}
@@ -246,13 +295,6 @@ func trainOptions(c *cli.Context) (o train.Options, err error) {
 		return o, err
 	}
 	o.Schedule, o.Optimizer = train.Schedule(schedule), train.Optimizer(optimizer)
-	init, err := choice(c, "init", "keep", initNames...)
-	if err != nil {
-		return o, err
-	}
-	if init == "random" {
-		o.Init = init
-	}
 	if err := betas(c, &o); err != nil {
 		return o, err
 	}
@@ -269,25 +311,37 @@ func trainOptions(c *cli.Context) (o train.Options, err error) {
 	return o, consistent(c, o)
 }
 
+// wanted refuses to train without what it needs.
+func wanted(c *cli.Context, o train.Options) error {
+	switch {
+	case o.Steps == 0:
+		return callf(c, "--steps is missing: the number of updates")
+	case len(c.StringSlice("data")) == 0:
+		return callf(c, "--data is missing: what to train on")
+	case (o.EvalEvery > 0 || c.IsSet("eval-batches")) && len(c.StringSlice("eval-data")) == 0:
+		return callf(c, "--eval-every and --eval-batches need --eval-data, what to evaluate on")
+	}
+	return nil
+}
+
+// callf is a mistake in a call of a command.
+func callf(c *cli.Context, format string, args ...any) error {
+	return usagef("%s: %s", c.Command.Name, fmt.Sprintf(format, args...))
+}
+
 // consistent refuses flags that need others.
 func consistent(c *cli.Context, o train.Options) error {
 	switch {
-	case o.Steps == 0:
-		return usagef("train: --steps is missing: the number of updates")
-	case len(c.StringSlice("data")) == 0:
-		return usagef("train: --data is missing: what to train on")
 	case c.Bool("resume") && o.Checkpoint == "":
-		return usagef("train: --resume needs --checkpoint DIR, the folder to go on from")
+		return callf(c, "--resume needs --checkpoint DIR, the folder to go on from")
 	case (o.CheckpointEvery > 0 || c.IsSet("keep")) && o.Checkpoint == "":
-		return usagef("train: --checkpoint-every and --keep need --checkpoint DIR, the folder for checkpoints")
-	case (o.EvalEvery > 0 || c.IsSet("eval-batches")) && len(c.StringSlice("eval-data")) == 0:
-		return usagef("train: --eval-every and --eval-batches need --eval-data, what to evaluate on")
+		return callf(c, "--checkpoint-every and --keep need --checkpoint DIR, the folder for checkpoints")
 	case c.IsSet("betas") && o.Optimizer != train.AdamW:
-		return usagef("train: --betas are of --optimizer adamw, not of %s", o.Optimizer)
+		return callf(c, "--betas are of --optimizer adamw, not of %s", o.Optimizer)
 	case c.IsSet("momentum") && o.Optimizer != train.SGD:
-		return usagef("train: --momentum is of --optimizer sgd, not of %s", o.Optimizer)
-	case o.MinLR > o.LR:
-		return usagef("train: --min-lr %g is above --lr %g", o.MinLR, o.LR)
+		return callf(c, "--momentum is of --optimizer sgd, not of %s", o.Optimizer)
+	case o.LR > 0 && o.MinLR > o.LR:
+		return callf(c, "--min-lr %g is above --lr %g", o.MinLR, o.LR)
 	}
 	return nil
 }
@@ -340,8 +394,8 @@ func (t *training) refused(err error) error {
 	switch {
 	case err == nil || isSystem(err):
 		return err
-	case exitCode(err) == exitError:
-		return &usageError{fmt.Sprintf("train: %v", err)}
+	case exitCode(err) == exitError && !train.Diverged(err):
+		return callf(t.c, "%v", err)
 	}
 	return inFile(t.in, err)
 }

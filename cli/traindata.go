@@ -67,16 +67,16 @@ func parseData(c *cli.Context) (d dataOptions, err error) {
 		d.tokenType = onnxio.Uint32
 	}
 	if d.teacher != "" && d.loss != "" && d.loss != train.Distill {
-		return d, usagef("train: --teacher is for --loss distill, not for %s", d.loss)
+		return d, callf(c, "--teacher is for --loss distill, not for %s", d.loss)
 	}
 	if d.loss == train.Distill && d.teacher == "" {
-		return d, usagef("train: --loss distill needs --teacher MODEL, the model whose outputs to learn")
+		return d, callf(c, "--loss distill needs --teacher MODEL, the model whose outputs to learn")
 	}
-	return d, d.openTokenizer(c.String("tokenizer"))
+	return d, d.openTokenizer(c)
 }
 
-func (d *dataOptions) openTokenizer(name string) (err error) {
-	switch name {
+func (d *dataOptions) openTokenizer(c *cli.Context) (err error) {
+	switch name := c.String("tokenizer"); name {
 	case "":
 	case "bytes":
 		d.tokenizer = tokenizer.Bytes()
@@ -93,7 +93,7 @@ func (d *dataOptions) openTokenizer(name string) (err error) {
 			texts = append(texts, text)
 		}
 		if len(texts) == 0 {
-			return usagef("train: --tokenizer chars takes the characters of --data texts (.txt), and none is given")
+			return callf(c, "--tokenizer chars takes the characters of --data texts (.txt), and none is given")
 		}
 		d.tokenizer = tokenizer.Chars(texts...)
 	default:
@@ -107,22 +107,37 @@ func (d *dataOptions) openTokenizer(name string) (err error) {
 
 // prepare settles the loss and opens the data.
 func (t *training) prepare(ctx context.Context) (err error) {
+	spec, err := t.spec(ctx)
+	if err != nil {
+		return err
+	}
+	spec.Only, spec.Freeze = t.data.only, t.data.freeze
+	if t.task, err = train.NewTask(ctx, t.m.Graph, spec); err != nil {
+		return t.refused(err)
+	}
+	return t.openData(ctx)
+}
+
+// spec settles the loss.
+func (t *training) spec(ctx context.Context) (_ train.Spec, err error) {
 	d := &t.data
 	t.term.step("analysing "+t.in, 0, 0, "")
 	if d.loss == "" {
 		if d.loss, err = t.guessLoss(ctx); err != nil {
-			return err
+			return train.Spec{}, err
 		}
 	}
 	for flag, loss := range map[string]train.Loss{"mask-token": train.MaskedLM, "mask-prob": train.MaskedLM, "temperature": train.Distill} {
 		if t.c.IsSet(flag) && d.loss != loss {
-			return usagef("train: --%s is for --loss %s, not for %s", flag, loss, d.loss)
+			return train.Spec{}, callf(t.c, "--%s is for --loss %s, not for %s", flag, loss, d.loss)
 		}
 	}
-	t.task, err = train.NewTask(ctx, t.m.Graph, train.Spec{Loss: d.loss, Output: d.output, Temperature: d.temperature, Only: d.only, Freeze: d.freeze})
-	if err != nil {
-		return t.refused(err)
-	}
+	return train.Spec{Loss: d.loss, Output: d.output, Temperature: d.temperature}, nil
+}
+
+// openData opens the data for the task.
+func (t *training) openData(ctx context.Context) (err error) {
+	d := &t.data
 	if d.teacher != "" {
 		if d.openedTeacher, err = t.openTeacher(); err != nil {
 			return err
@@ -138,14 +153,19 @@ func (t *training) prepare(ctx context.Context) (err error) {
 	if t.eval, err = t.openFeed(ctx, d.eval, true); err != nil {
 		return err
 	}
-	n := int(min(t.eval.c.EvalBatches(0), math.MaxInt32))
-	if d.evalBatches > 0 {
-		n = min(n, d.evalBatches)
+	return t.evaluateOn(t.eval)
+}
+
+// evaluateOn sets what the loss is measured on.
+func (t *training) evaluateOn(eval *feed) error {
+	n := int(min(eval.c.EvalBatches(0), math.MaxInt32))
+	if t.data.evalBatches > 0 {
+		n = min(n, t.data.evalBatches)
 	}
 	if n == 0 {
-		return usagef("train: --eval-data has too few examples for a batch of the size that the model fixes")
+		return callf(t.c, "--eval-data has too few examples for a batch of the size that the model fixes")
 	}
-	t.o.Eval, t.o.EvalBatches = t.eval, n
+	t.o.Eval, t.o.EvalBatches = eval, n
 	return nil
 }
 
@@ -182,7 +202,7 @@ func (t *training) openFeed(ctx context.Context, specs []string, eval bool) (*fe
 		}
 	}
 	if o.Objective == corpus.MaskedToken && o.MaskToken < 0 {
-		return nil, usagef("train: --mask-token is missing: the id of the token that hides others (the tokenizer names none)")
+		return nil, callf(t.c, "--mask-token is missing: the id of the token that hides others (the tokenizer names none)")
 	}
 	o.Labels = labelsOf(t.task)
 	c, err := corpus.Open(ctx, t.m.Graph, specs, o)

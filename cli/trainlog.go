@@ -35,7 +35,7 @@ func (t *training) progress(s train.Point) {
 		line += fmt.Sprintf(", eval loss %.4f", s.Eval.Loss)
 	}
 	if t.term.progress {
-		t.term.step("training", s.Step, t.o.Steps, line)
+		t.term.step(t.stage, s.Step, t.o.Steps, line)
 		return
 	}
 	if t.term.verbose || s.Eval != nil || done == 1 || s.Step == t.o.Steps || time.Since(t.shown) >= logEvery {

@@ -44,11 +44,18 @@ type Record struct {
 // recordOf is the record of the plan's growth by an operator: what was learned does not keep the function.
 func (p *Plan) recordOf(op *Operator) Record {
 	r := p.record
-	if op.Learned != nil {
-		r.Learned, r.Promise = op.Learned, None
-		r.Reasons = append(slices.Clone(r.Reasons), Reason{Code: CodeLearned, Text: fmt.Sprintf("the operator was learned for %d steps", op.Learned.Steps)})
-	}
+	r.Learned = op.Learned
+	r.Promise, r.Reasons = p.Promised(op)
 	return r
+}
+
+// Promised is what a growth by an operator promises, and why it is not exact.
+func (p *Plan) Promised(op *Operator) (Promise, []Reason) {
+	if op.Learned == nil {
+		return p.record.Promise, p.record.Reasons
+	}
+	text := fmt.Sprintf("the operator was learned for %d steps", op.Learned.Steps)
+	return None, append(slices.Clone(p.record.Reasons), Reason{Code: CodeLearned, Text: text})
 }
 
 // ToMetadata is the record as metadata entries: the plain facts in entries of their own, for people and other tools, and

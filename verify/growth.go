@@ -11,7 +11,7 @@ import (
 
 // FromGrown is the growth that was just done.
 func FromGrown(p *ligo.Plan, g *ligo.Grown) *Growth {
-	out := &Growth{Promise: string(p.Promise), Reasons: reasons(p.Reasons), InputMaps: g.InputMaps, OutputMaps: g.OutputMaps,
+	out := &Growth{Promise: string(g.Record.Promise), Reasons: reasons(g.Record.Reasons), InputMaps: g.InputMaps, OutputMaps: g.OutputMaps,
 		Deeper: p.To.Depth() > p.From.Depth()}
 	if out.Promise == "" {
 		out.Promise = Exact

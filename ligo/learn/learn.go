@@ -14,17 +14,19 @@ type Options struct {
 	// Learn is the parametrisation; by default dense, and tied as in the paper where the start is the paper's.
 	Learn ligo.LearnOptions
 	// Train is how it is learned. Defaults that differ from those of training: 100 Steps; LR by what is free and from where (Rate);
-	// Warmup of a tenth of the steps, 10 at most; a linear Schedule; Eps 1e-6; Clip 1; three Retries. KeepBest is always on, and
-	// EvalEvery a tenth of the steps.
+	// Warmup of a tenth of the steps, 10 at most, or none if negative; a linear Schedule; Eps 1e-6; Clip 1, or none if negative; three
+	// Retries. KeepBest is always on, and EvalEvery a tenth of the steps.
 	Train train.Options
 }
 
 // Result is what was learned.
 type Result struct {
-	// Operator is the best one that was measured; with BestStep 0 that is the start.
+	// Operator is the best one that was measured; with BestStep 0 that is the start, as it was.
 	Operator *ligo.Operator
 	// Elements is the number of learned numbers.
-	Elements    int
+	Elements int
+	// Step is the last one that was taken. Start and Best are losses on Options.Train.Eval, before the first step and after BestStep.
+	Step        int
 	Start, Best *train.Eval
 	BestStep    int
 	Curve       []train.Point
@@ -71,7 +73,10 @@ func (o Options) withDefaults(m ligo.Method) Options {
 	if t.LR == 0 {
 		t.LR = Rate(m, o.Learn)
 	}
-	if t.Warmup == 0 {
+	switch {
+	case t.Warmup < 0:
+		t.Warmup = 0
+	case t.Warmup == 0:
 		t.Warmup = min(10, t.Steps/10)
 	}
 	if t.Schedule == "" {
@@ -80,7 +85,10 @@ func (o Options) withDefaults(m ligo.Method) Options {
 	if t.Optimizer != train.SGD && t.Eps == 0 {
 		t.Eps = 1e-6
 	}
-	if t.Clip == 0 {
+	switch {
+	case t.Clip < 0:
+		t.Clip = 0
+	case t.Clip == 0:
 		t.Clip = 1
 	}
 	if t.Retries == 0 {
@@ -96,15 +104,19 @@ func (o Options) withDefaults(m ligo.Method) Options {
 // Task is an operator that can be learned: the task of training it. Batches are made for it.
 type Task struct {
 	*train.Task
-	plan *ligo.Plan
-	l    *ligo.Learnable
-	o    Options
+	plan  *ligo.Plan
+	start *ligo.Operator
+	l     *ligo.Learnable
+	o     Options
 }
 
 // NewTask prepares to learn the operator of a plan, from a start, for a loss of the large model. Only Loss, Output, IgnoreIndex,
 // Temperature and HardWeight of spec are read.
 func NewTask(ctx context.Context, p *ligo.Plan, start *ligo.Operator, spec train.Spec, o Options) (*Task, error) {
 	o = o.withDefaults(p.Method)
+	if o.Learn.Tie == ligo.TiePaper && p.Method != ligo.Paper {
+		return nil, fmt.Errorf("the paper's tie is for the paper's start: in that of method %s, readers are not the transpose of writers", p.Method)
+	}
 	l, err := p.Learnable(ctx, start, o.Learn)
 	if err != nil {
 		return nil, err
@@ -117,18 +129,40 @@ func NewTask(ctx context.Context, p *ligo.Plan, start *ligo.Operator, spec train
 	if err != nil {
 		return nil, err
 	}
-	return &Task{Task: t, plan: p, l: l, o: o}, nil
+	return &Task{Task: t, plan: p, start: start, l: l, o: o}, nil
 }
+
+// Options are the choices with their defaults filled in.
+func (t *Task) Options() Options { return t.o }
+
+// HoldOut says what the operator is measured on, the first n batches of eval, where that was made for the task and so could not be
+// among its options.
+func (t *Task) HoldOut(eval train.Batches, n int) {
+	t.o.Train.Eval, t.o.Train.EvalBatches, t.o.Train.KeepBest = eval, n, true
+}
+
+// batches are those of an operator: a checkpoint is of the same one only with the same parametrisation and method.
+type batches struct {
+	train.Batches
+	id string
+}
+
+func (b batches) ID() string { return b.id + b.Batches.ID() }
 
 // Run learns. Like train.Run, it gives what it has come to beside an error.
 func (t *Task) Run(ctx context.Context, data train.Batches) (*Result, error) {
-	r, err := train.Run(ctx, t.Task, data, t.o.Train)
+	id := fmt.Sprintf("operator %s, %s, tied %s, free terms %t; ", t.start.Method, t.o.Learn.Free, t.o.Learn.Tie, t.o.Learn.Additive)
+	r, err := train.Run(ctx, t.Task, batches{data, id}, t.o.Train)
 	if r == nil {
 		return nil, err
 	}
-	out := &Result{Elements: t.Elements(), Start: r.Start, Best: r.Best, BestStep: r.BestStep, Curve: r.Curve, Checkpoint: r.Checkpoint}
+	out := &Result{Elements: t.Elements(), Step: r.State.Step, Start: r.Start, Best: r.Best, BestStep: r.BestStep, Curve: r.Curve, Checkpoint: r.Checkpoint}
 	if t.o.Train.Eval == nil {
 		out.BestStep = r.State.Step
+	}
+	if out.BestStep == 0 {
+		out.Operator = t.start
+		return out, err
 	}
 	op, opErr := t.operator(r, out)
 	if err == nil {
@@ -162,11 +196,9 @@ func (t *Task) operator(r *train.Result, sum *Result) (*ligo.Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sum.BestStep > 0 {
-		op.Learned = &ligo.Learned{Steps: sum.BestStep, LR: t.o.Train.LR, Free: t.o.Learn.Free, Tie: t.o.Learn.Tie}
-		if sum.Best != nil {
-			op.Learned.LossBefore, op.Learned.LossAfter = sum.Start.Loss, sum.Best.Loss
-		}
+	op.Learned = &ligo.Learned{Steps: sum.BestStep, LR: t.o.Train.LR, Free: t.o.Learn.Free, Tie: t.o.Learn.Tie}
+	if sum.Best != nil {
+		op.Learned.LossBefore, op.Learned.LossAfter = sum.Start.Loss, sum.Best.Loss
 	}
 	return op, nil
 }

@@ -1,7 +1,7 @@
 package train
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/ligoonnx/ligoonnx/graph/engine"
 )
@@ -59,7 +59,7 @@ func (r *run) remember() {
 // it, not from itself. It reports false for other errors, and where there is nothing to go back to or no retry left.
 func (r *run) retry(err error) bool {
 	s := r.guard.before
-	if bad := notFiniteError(""); !errors.As(err, &bad) || s == nil || s.step >= r.state.Step {
+	if !Diverged(err) || s == nil || s.step >= r.state.Step {
 		return false
 	}
 	if r.state.Step > r.guard.failed {
@@ -78,6 +78,14 @@ func (r *run) retry(err error) bool {
 		copyFloats(r.state.Moments[i].Second, s.second[i])
 	}
 	return true
+}
+
+// exhausted adds to an error that retries did not help.
+func (r *run) exhausted(err error) error {
+	if r.guard.again == 0 || r.guard.failed != r.state.Step || !Diverged(err) {
+		return err
+	}
+	return fmt.Errorf("%w; halving the learning rate %d times, to %.3g of what was asked for, did not help", err, r.guard.again, r.state.Rate)
 }
 
 // judge keeps the parameters if their loss is the lowest so far.

@@ -120,7 +120,7 @@ func (r *run) loop(ctx context.Context) error {
 			continue
 		}
 		if err != nil {
-			return r.stopped(ctx, err)
+			return r.stopped(ctx, r.exhausted(err))
 		}
 		done := r.state.Step == r.o.Steps
 		if r.due() {
@@ -131,7 +131,7 @@ func (r *run) loop(ctx context.Context) error {
 			if err != nil {
 				// The step has been applied: its point must be in the checkpoint.
 				r.curve = append(r.curve, p)
-				return r.stopped(ctx, err)
+				return r.stopped(ctx, r.exhausted(err))
 			}
 			r.judge(p.Eval)
 		}
@@ -239,10 +239,45 @@ func (r *run) finite(p Point, grads []engine.Floats) error {
 	return notFiniteError(fmt.Sprintf("the loss is %v and the norm of its gradient %v; the step was not applied", p.Loss, p.GradNorm))
 }
 
+// suspect names the parameter that explains a loss that is no number: the first with an element that is none, or the one with the
+// largest.
+func (r *run) suspect() string {
+	var largest float64
+	var text string
+	for i, p := range r.trainer.Params() {
+		name := r.t.Params[i].Name
+		if at, v, ok := notFinite(p.Value); ok {
+			return fmt.Sprintf("element %d of %q is %v", at, name, v)
+		}
+		if v := greatest(p.Value); v >= largest {
+			largest, text = v, fmt.Sprintf("the largest number is in %q, %.3g", name, v)
+		}
+	}
+	return text
+}
+
+// greatest is the largest magnitude of an element.
+func greatest(f engine.Floats) float64 {
+	m := 0.0
+	for _, v := range f.F32 {
+		m = max(m, math.Abs(float64(v)))
+	}
+	for _, v := range f.F64 {
+		m = max(m, math.Abs(v))
+	}
+	return m
+}
+
 // notFiniteError says that a loss or a gradient is no finite number.
 type notFiniteError string
 
 func (e notFiniteError) Error() string { return string(e) }
+
+// Diverged reports whether a run ended because a loss or a gradient was no finite number.
+func Diverged(err error) bool {
+	bad := notFiniteError("")
+	return errors.As(err, &bad)
+}
 
 // notFinite finds the first element that is not a finite number.
 func notFinite(f engine.Floats) (at int, v float64, ok bool) {
@@ -299,7 +334,7 @@ func (r *run) evaluate(ctx context.Context) (*Eval, error) {
 	}
 	e := &Eval{Loss: sum.loss / float64(sum.counted), Accuracy: r.t.accuracy(sum), Counted: sum.counted, Seconds: time.Since(begin).Seconds()}
 	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
-		return nil, notFiniteError(fmt.Sprintf("evaluation: the loss is %v", e.Loss))
+		return nil, notFiniteError(fmt.Sprintf("evaluation: the loss is %v; %s", e.Loss, r.suspect()))
 	}
 	return e, nil
 }

@@ -68,8 +68,13 @@ type Corpus struct {
 	outputs []string // of the model
 	specs   []string // for ID
 	src     source
-	ragged  bool // the sequences are lines, of any length
+	ragged  bool   // the sequences are lines, of any length
+	held    string // for ID: what HoldOut took away
+	whole   closer // the data before that; nil: src
 }
+
+// closer has files.
+type closer interface{ close() error }
 
 // source gives examples.
 type source interface {
@@ -81,7 +86,9 @@ type source interface {
 	crop(i int64) (*example, error)
 	// scan reads so many tokens of a stream, to see whether the model has them.
 	scan(n int64) error
-	close() error
+	closer
+	// split takes k examples away: front is what is left, back what was taken. Neither is closed.
+	split(k int64) (front, back source, err error)
 }
 
 // Open matches sources with the model whose graph is g. Each spec is one of
@@ -197,7 +204,7 @@ func (c *Corpus) Examples() int64 { return c.src.examples() }
 func (c *Corpus) ID() string {
 	o := c.o
 	return fmt.Sprintf("%s objective %d batch %d length %d seed %d mask %d %g pad %d keep %v type %v", strings.Join(c.specs, " "), o.Objective, o.Batch, o.SeqLen,
-		o.Seed, o.MaskToken, o.MaskProb, o.PadToken, o.Keep, o.TokenType)
+		o.Seed, o.MaskToken, o.MaskProb, o.PadToken, o.Keep, o.TokenType) + c.held
 }
 
 // sized is a spec with the size of its file, by which one that has changed since is usually told.
@@ -222,7 +229,12 @@ func (c *Corpus) BatchSize() int64 {
 }
 
 // Close closes the files.
-func (c *Corpus) Close() error { return c.src.close() }
+func (c *Corpus) Close() error {
+	if c.whole != nil {
+		return c.whole.close()
+	}
+	return c.src.close()
+}
 
 // Batch makes training batch n, from 0 on.
 func (c *Corpus) Batch(ctx context.Context, n int64) (*Batch, error) {

@@ -180,10 +180,12 @@ type tokenStream struct {
 	file  io.Closer
 	row   int64 // tokens of a row
 	extra int64 // tokens behind a row that its labels need
+	from  int64 // its first token in t
+	n     int64 // how many it has
 }
 
 func (c *Corpus) streamOf(t *dataset.Tokens, file io.Closer) (source, error) {
-	s := &tokenStream{c: c, t: t, file: file, row: c.o.SeqLen}
+	s := &tokenStream{c: c, t: t, file: file, row: c.o.SeqLen, n: t.Len()}
 	if s.row == 0 {
 		s.row = usualLength
 	}
@@ -198,7 +200,7 @@ func (c *Corpus) streamOf(t *dataset.Tokens, file io.Closer) (source, error) {
 
 // examples counts the rows that follow each other; a rest that fills no row is one more, unless rows must be full.
 func (s *tokenStream) examples() int64 {
-	n := s.t.Len() - s.extra
+	n := s.n - s.extra
 	if s.c.l.sequence > 0 || !s.c.masked() && s.extra == 0 {
 		return n / s.row
 	}
@@ -207,18 +209,18 @@ func (s *tokenStream) examples() int64 {
 
 func (s *tokenStream) example(i int64) (*example, error) {
 	at := i * s.row
-	return s.read(at, min(s.row+s.extra, s.t.Len()-at))
+	return s.read(at, min(s.row+s.extra, s.n-at))
 }
 
-func (s *tokenStream) crops() int64                    { return s.t.Len() - s.row - s.extra + 1 }
+func (s *tokenStream) crops() int64                    { return s.n - s.row - s.extra + 1 }
 func (s *tokenStream) crop(at int64) (*example, error) { return s.read(at, s.row+s.extra) }
 func (s *tokenStream) close() error                    { return s.file.Close() }
 
 func (s *tokenStream) scan(n int64) error {
 	ids := make([]int64, 1<<16)
-	for at := int64(0); at < min(n, s.t.Len()); at += int64(len(ids)) {
-		part := ids[:min(int64(len(ids)), s.t.Len()-at)]
-		if err := s.t.Read(part, at, s.c.l.ids.rows); err != nil {
+	for at := int64(0); at < min(n, s.n); at += int64(len(ids)) {
+		part := ids[:min(int64(len(ids)), s.n-at)]
+		if err := s.t.Read(part, s.from+at, s.c.l.ids.rows); err != nil {
 			return err
 		}
 	}
@@ -227,6 +229,7 @@ func (s *tokenStream) scan(n int64) error {
 
 func (s *tokenStream) read(at, n int64) (*example, error) {
 	ids := make([]int64, n)
+	at += s.from
 	if err := s.t.Read(ids, at, s.c.l.ids.rows); err != nil {
 		return nil, err
 	}
