@@ -18,7 +18,7 @@ import (
 // are taken back if it returns nil, an error or a value of another type.
 type rule func(f *fuser, k *call) (*value, error)
 
-var rules = []rule{fuseCast, fuseTranspose, fuseLinear, fuseNorm, fuseAffine, fuseActivation, fuseRotary, fuseAttention, fuseMergedHeads}
+var rules = []rule{fuseCast, fuseTranspose, fuseLinear, fuseNorm, fuseAffine, fuseActivation, fuseRotary, fuseAttention, fuseMergedHeads, fuseLoss}
 
 // fuser is the state of the pass.
 type fuser struct {

@@ -38,6 +38,11 @@ func opName(op operator) string {
 			return "rmsNorm"
 		}
 		return "layerNorm"
+	case *lossOp:
+		if op.picked {
+			return "pickedLoss"
+		}
+		return "crossEntropy"
 	case *binaryOp:
 		return fmt.Sprint("binary", op.op)
 	}
