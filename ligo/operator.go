@@ -44,6 +44,11 @@ type Operator struct {
 	Free map[string]*onnxio.Tensor
 	// Dropped names the constants whose small tensor is not used: W = 0, as for all of a model from scratch.
 	Dropped map[string]bool
+	// SHA256 is that of the file that the operator is in; empty where it is in none.
+	SHA256 string
+
+	// loose says that a file's operator, though nothing of it was learned, is not the one that the method makes of the plan's model.
+	loose bool
 }
 
 // Learned says how an operator was learned.
@@ -96,10 +101,15 @@ func (p *Plan) Operator(ctx context.Context) (*Operator, error) {
 	return op, nil
 }
 
-// OperatorError says that an operator does not belong to a plan.
+// OperatorError says that an operator does not belong to a plan. Axis is the axis, slot, module or tensor at fault; it may be empty.
 type OperatorError struct{ Axis, Text string }
 
-func (e *OperatorError) Error() string { return fmt.Sprintf("operator: axis %s: %s", e.Axis, e.Text) }
+func (e *OperatorError) Error() string {
+	if e.Axis == "" {
+		return "operator: " + e.Text
+	}
+	return fmt.Sprintf("operator: %s: %s", e.Axis, e.Text)
+}
 
 // fits checks that an operator has what a plan needs, in the right sizes.
 func (p *Plan) fits(op *Operator) error {
@@ -110,18 +120,10 @@ func (p *Plan) fits(op *Operator) error {
 		}
 		m, ok := op.Axes[a.Name]
 		if !ok {
-			return &OperatorError{a.Name, "is missing"}
+			return &OperatorError{"axis " + a.Name, "is missing"}
 		}
-		for _, x := range []struct {
-			m        linmap.Matrix
-			to, from int
-		}{{m.R, r.n2, r.n1}, {m.L, r.n1, r.n2}, {m.F, r.n1, r.n2}, {m.M, r.n2, r.n1}, {m.Z, r.n2, r.n1}} {
-			if x.m == nil {
-				return &OperatorError{a.Name, "has not all its matrices"}
-			}
-			if to, from := x.m.Dims(); to != x.to || from != x.from {
-				return &OperatorError{a.Name, fmt.Sprintf("has a matrix of %d x %d, needed is %d x %d", to, from, x.to, x.from)}
-			}
+		if err := r.sized(a.Name, m); err != nil {
+			return err
 		}
 	}
 	for s, ls := range p.layers {
@@ -133,11 +135,11 @@ func (p *Plan) fits(op *Operator) error {
 			key := moduleKey(s, st, i)
 			w := op.Blends[key]
 			if len(w) != len(ls.layers) {
-				return &OperatorError{key, fmt.Sprintf("blends %d layers, needed are %d", len(w), len(ls.layers))}
+				return &OperatorError{"module " + key, fmt.Sprintf("blends %d layers, needed are %d", len(w), len(ls.layers))}
 			}
 			for _, row := range w {
 				if len(row) != len(st.Blocks) {
-					return &OperatorError{key, fmt.Sprintf("blends from %d layers, the model has %d", len(row), len(st.Blocks))}
+					return &OperatorError{"module " + key, fmt.Sprintf("blends from %d layers, the model has %d", len(row), len(st.Blocks))}
 				}
 			}
 		}

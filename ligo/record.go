@@ -44,18 +44,21 @@ type Record struct {
 // recordOf is the record of the plan's growth by an operator: what was learned does not keep the function.
 func (p *Plan) recordOf(op *Operator) Record {
 	r := p.record
-	r.Learned = op.Learned
+	r.Learned, r.Operator = op.Learned, op.SHA256
 	r.Promise, r.Reasons = p.Promised(op)
 	return r
 }
 
 // Promised is what a growth by an operator promises, and why it is not exact.
 func (p *Plan) Promised(op *Operator) (Promise, []Reason) {
-	if op.Learned == nil {
-		return p.record.Promise, p.record.Reasons
+	why := slices.Clone(p.record.Reasons)
+	switch {
+	case op.Learned != nil:
+		return None, append(why, Reason{Code: CodeLearned, Text: fmt.Sprintf("the operator was learned for %d steps", op.Learned.Steps)})
+	case op.loose:
+		return None, append(why, Reason{Code: CodeForeign, Text: "the operator's file has other matrices than the method makes of this model"})
 	}
-	text := fmt.Sprintf("the operator was learned for %d steps", op.Learned.Steps)
-	return None, append(slices.Clone(p.record.Reasons), Reason{Code: CodeLearned, Text: text})
+	return p.record.Promise, p.record.Reasons
 }
 
 // ToMetadata is the record as metadata entries: the plain facts in entries of their own, for people and other tools, and

@@ -117,6 +117,7 @@ const (
 	CodePostNormWidth    = "post-norm-indivisible-width"
 	CodePostNormEpsilon  = "post-norm-depth-epsilon"
 	CodeLearned          = "learned-operator"
+	CodeForeign          = "foreign-operator"
 	CodeLossyMethod      = "lossy-method"
 	CodeNormWithoutGain  = "norm-without-gain"
 	CodeEpsilon          = "epsilon-not-editable"
@@ -126,6 +127,7 @@ const (
 	CodeStreamGain       = "stream-gain-not-folded"
 	CodeUnevenCopies     = "uneven-copies"
 	CodeUntied           = "untied-embedding"
+	CodeSibling          = "sibling-model"
 	CodeSizeEquation     = "size-equation"
 	CodeShrink           = "shrink"
 	CodeNotMultiple      = "not-a-multiple"
@@ -154,6 +156,7 @@ func Codes() []CodeInfo {
 		{CodePostNormEpsilon, false, false, "new layers behind a norm on the stream normalise twice; each time the epsilon shrinks the stream a little"},
 		{CodeLossyMethod, false, false, "the method changes the function on purpose"},
 		{CodeLearned, false, false, "the operator was learned: it lowers the loss, it does not keep the function"},
+		{CodeForeign, false, false, "the operator came from a file and is not the one that the method makes of this model: of an operator that depends on the weights, a sibling's is another"},
 		{CodeNormWithoutGain, false, false, "a norm without gain has nowhere to put the factor that an uneven width asks for"},
 		{CodeEpsilon, false, false, "a norm's epsilon cannot be edited, and the variance changes with the width"},
 		{CodeMixedNorms, false, false, "one axis is normalised with and without its mean, which agree only on whole multiples"},
@@ -162,6 +165,7 @@ func Codes() []CodeInfo {
 		{CodeStreamGain, false, false, "a gain multiplies the residual stream and cannot be moved into the weights before it"},
 		{CodeUnevenCopies, false, false, "the method copies some units of a normalised axis more often than others"},
 		{CodeUntied, false, true, "embedding and output matrix were equal and are not any more"},
+		{CodeSibling, false, true, "the operator was made for another file than the one that grows"},
 		{CodeSizeEquation, true, false, "the graph states a relation of sizes that the target breaks"},
 		{CodeShrink, true, false, "an axis or the number of layers would shrink"},
 		{CodeNotMultiple, true, false, "the method needs a whole multiple"},
