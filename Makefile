@@ -16,7 +16,7 @@ RACE := ./onnxio/... ./graph/... ./ligo/... ./verify/...
 # Linters live in a module of their own: what they need must not decide the versions that ligoonnx is built with.
 TOOL := $(GO) tool -modfile=internal/tools/go.mod
 
-.PHONY: all build test unit race lint bench bench-openblas bench-torch torch-gradients fuzz generate demo oracle clean
+.PHONY: all build test unit race lint bench bench-openblas bench-torch bench-growth torch-gradients fuzz generate demo oracle clean
 
 all: build
 
@@ -73,6 +73,12 @@ bench-openblas:
 # TORCHFLAGS picks cases and more: TORCHFLAGS='--cases gpt2-small-65 --threads 1 --profile /tmp/step'.
 bench-torch:
 	GO='$(GO)' $(TORCH) internal/bench/torch/bench.py --json bench-torch.json $(TORCHFLAGS)
+
+# What growing saves: every method against training from scratch, for the same FLOPs (docs/results.md), under two hours on two cores. Runs
+# are files in bench-growth/, so an interrupted benchmark goes on where it was. GROWTHFLAGS picks sizes, tasks, methods and seeds:
+# GROWTHFLAGS='-preset quick -tasks text'; go run ./internal/bench/growth -help lists them.
+bench-growth:
+	$(GO) run ./internal/bench/growth -jobs 2 -threads 1 -docs docs $(GROWTHFLAGS)
 
 # The gradients of whole models beside PyTorch's, element by element; without TORCH the tests compare with what is committed.
 torch-gradients:
