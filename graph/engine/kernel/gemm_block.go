@@ -3,6 +3,7 @@ package kernel
 import (
 	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 )
 
@@ -144,13 +145,19 @@ func (g *gemm[T]) done(count []atomic.Int32, stage int) {
 	}
 }
 
-// wait returns when n units of a stage are done, or false when that will never be.
+// wait returns when n units of a stage are done, or false when that will never be. What it waits for takes some microseconds; if it
+// takes longer, the goroutine that does it has lost its processor, and spinning would keep it from getting one.
 func (g *gemm[T]) wait(count []atomic.Int32, stage, n int) bool {
-	for count != nil && int(count[stage].Load()) < n {
+	const spins = 200
+	for i := 0; count != nil && int(count[stage].Load()) < n; i++ {
 		if g.stop.Load() {
 			return false
 		}
-		runtime.Gosched()
+		if i < spins {
+			runtime.Gosched()
+		} else {
+			time.Sleep(20 * time.Microsecond)
+		}
 	}
 	return true
 }

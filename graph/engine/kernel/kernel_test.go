@@ -245,17 +245,3 @@ func TestWalkVisitsEverythingOnce(t *testing.T) {
 		}
 	}
 }
-
-func TestParallelRaisesPanicsInTheCaller(t *testing.T) {
-	defer func() {
-		if r := recover(); r != "boom" {
-			t.Errorf("recovered %v", r)
-		}
-	}()
-	Parallel(4, 100, 1, func(lo, _ int) {
-		if lo == 50 {
-			panic("boom")
-		}
-	})
-	t.Error("no panic")
-}
