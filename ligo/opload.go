@@ -297,6 +297,9 @@ func (s *operatorReader) matrix(kind, rest string, x storedMatrix, depth int) (l
 	if err != nil {
 		return nil, bad(name, "%v", err)
 	}
+	if n := entries(st); n > maxEntries {
+		return nil, bad(name, "has %d entries, at most %d are possible", n, maxEntries)
+	}
 	s.out.names[name] = m
 	return m, nil
 }

@@ -36,6 +36,18 @@ const startPrefix = "start."
 // maxStored bounds the axes of matrices in a file. Axes that grow are widths; the largest known are some hundred thousand.
 const maxStored = 1 << 20
 
+// maxEntries bounds the entries of matrices of rows, counting those of equal rows that are stored once.
+const maxEntries = 1 << 25
+
+// entries counts them.
+func entries(s linmap.Stored) int64 {
+	n := int64(0)
+	for _, r := range s.Row {
+		n += int64(s.Start[r+1]) - int64(s.Start[r])
+	}
+	return n
+}
+
 // storedOperator is the content of a file but for the numbers.
 type storedOperator struct {
 	// Axes has the matrices R, L, F, M, Z of every axis, Slots those of slots by key.
@@ -207,6 +219,9 @@ func (s *operatorWriter) matrix(kind, rest string, m linmap.Matrix) (storedMatri
 			return out, err
 		}
 	case linmap.FormRows:
+		if n := entries(st); n > maxEntries {
+			return out, fmt.Errorf("matrix %s has %d entries, a file takes at most %d", name, n, maxEntries)
+		}
 		for _, x := range []struct {
 			what   string
 			values []int32

@@ -171,3 +171,59 @@ func TestExact(t *testing.T) {
 		t.Error("numbers become integers")
 	}
 }
+
+// What follows from structure is what the elements give.
+func TestSpectrum(t *testing.T) {
+	all := forms()
+	all["deficient"] = Kron(Dense(2, 3, []float64{1, 2, 3, 4, 5, 7}), Dense(3, 2, []float64{1, 2, 3, 4, 5, 7}))
+	all["mixed sum"] = DirectSum(Dense(1, 3, []float64{1, 2, 3}), Dense(3, 1, []float64{1, 2, 3}))
+	for name, m := range all {
+		to, from := m.Dims()
+		n, ok := NonZeros(m)
+		_, chain := m.(*inSequence)
+		if want := nonZeros(DenseOf(m)); ok == chain || ok && n != want {
+			t.Errorf("%s: %d elements that are not zero, %t, want %d", name, n, ok, want)
+		}
+		large, small, ok := Singular(m)
+		if to*from == 0 {
+			if ok {
+				t.Errorf("%s: a matrix of nothing has singular values", name)
+			}
+			continue
+		}
+		wantLarge, wantSmall, _ := Singular(Dense(to, from, DenseOf(m)))
+		if !ok || math.Abs(large-wantLarge) > 1e-12*wantLarge || math.Abs(small-wantSmall) > 1e-12*wantLarge {
+			t.Errorf("%s: %g to %g, want %g to %g", name, large, small, wantLarge, wantSmall)
+		}
+		if SingularCost(m) > SingularCost(Dense(to, from, DenseOf(m))) {
+			t.Errorf("%s: structure costs %g", name, SingularCost(m))
+		}
+	}
+	// diag(3, 4) stretched: known values.
+	if l, s, ok := Singular(Dense(3, 2, []float64{3, 0, 0, 4, 0, 0})); !ok || math.Abs(l-4) > 1e-14 || math.Abs(s-3) > 1e-14 {
+		t.Error(l, s, ok)
+	}
+}
+
+func TestOffIdentity(t *testing.T) {
+	up, split := Copy([]int{0, 1, 0}, nil, 2), Split([]int{0, 1, 0}, []float64{0.25, 1, 0.75}, 2)
+	for name, c := range map[string]struct {
+		l, r Matrix
+		want float64
+	}{
+		"exact":      {split, up, 0},
+		"identities": {Identity(3), Identity(3), 0},
+		"uneven":     {Transpose(up), up, 1},
+		"missing":    {Copy([]int{0, -1}, nil, 3), up, 1},
+		"dense":      {Dense(2, 3, []float64{1, 0, 0, 0.5, 1, 0}), up, 0.5},
+		"kron":       {Kron(split, Dense(1, 1, []float64{0.5})), Kron(up, Dense(1, 1, []float64{2})), 0},
+	} {
+		if got := OffIdentity(c.l, c.r); got != c.want {
+			t.Errorf("%s: %g, want %g", name, got, c.want)
+		}
+		_, n := c.r.Dims()
+		if got := MaxDiff(Mul(c.l, c.r), Identity(n)); got != c.want {
+			t.Errorf("%s: the elements are %g off", name, got)
+		}
+	}
+}
