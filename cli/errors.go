@@ -68,6 +68,7 @@ func exitCode(err error) int {
 		target      *onnxio.TargetError
 		invalid     *graph.InvalidError
 		impossible  *ligo.TargetError
+		misfit      *ligo.OperatorError
 		unsupported *engine.UnsupportedError
 		node        *engine.NodeError
 		input       *engine.InputError
@@ -82,7 +83,7 @@ func exitCode(err error) int {
 		return exitFailed
 	case errors.As(err, &tooLarge), errors.As(err, &memory), errors.As(err, &limit):
 		return exitLimit
-	case errors.As(err, &usage), errors.As(err, &exists), errors.As(err, &impossible), errors.As(err, &input):
+	case errors.As(err, &usage), errors.As(err, &exists), errors.As(err, &impossible), errors.As(err, &misfit), errors.As(err, &input):
 		return exitUsage
 	case errors.As(err, &target):
 		if target.Err != nil {

@@ -22,6 +22,7 @@ type expandJSON struct {
 	Output      outputJSON     `json:"output"`
 	Plan        *ligo.Plan     `json:"plan"`
 	Learned     *learnedJSON   `json:"learned"`     // null without --data
+	Operator    *operatorJSON  `json:"operator"`    // null without --save-operator and --operator
 	Certificate *verify.Report `json:"certificate"` // null with --no-verify
 }
 
@@ -33,7 +34,7 @@ type outputJSON struct {
 }
 
 func (p *program) expandCommand() *cli.Command {
-	flags := append(slices.Concat(target(), growth(), []cli.Flag{startFlag()}, learningFlagList()),
+	flags := append(slices.Concat(target(), growth(), []cli.Flag{startFlag()}, learningFlagList(), operatorFlags()),
 		toggle(checkFlags, "no-verify", "write the file without running both models first"),
 		text(checkFlags, "max-deviation", "X|refuse an approximate growth that deviates more, as in 1% of max|output|"),
 		toggle(outputFlags, "force", "replace OUT if it exists", "f"),
@@ -46,13 +47,15 @@ func (p *program) expandCommand() *cli.Command {
 are not given follow those that are; ligoonnx plan shows what would be done. With --data the growth operator is learned (LiGO): not
 the large weights, but the matrices that make them of the small ones, by the loss of the large model. The loss on held-out data is
 measured before, during and after, and the best operator is applied: never worse than the start. Data, loss, checkpoints and metrics
-are those of ligoonnx train.`,
+are those of ligoonnx train. An operator that --save-operator wrote grows other models of the same graph by --operator.`,
 		UsageText: `  ligoonnx expand small.onnx large.onnx
   ligoonnx expand small.onnx large.onnx --hidden 768 --heads 12 --layers 12
   ligoonnx expand small.onnx large.onnx --like exported-large.onnx
   ligoonnx expand small.onnx large.onnx --width 1.5x --method lemon --seed 7 --report growth.md
   ligoonnx expand small.onnx large.onnx --data tokens.bin --seq-len 128 --learn support
-  ligoonnx expand small.onnx large.onnx --data train.npz --eval-data val.npz --init paper --checkpoint ckpt`,
+  ligoonnx expand small.onnx large.onnx --data train.npz --eval-data val.npz --init paper --checkpoint ckpt
+  ligoonnx expand small.onnx large.onnx --save-operator op.safetensors
+  ligoonnx expand sibling.onnx large2.onnx --operator op.safetensors`,
 		Flags:  general(flags...),
 		Action: p.expand,
 	}
@@ -79,7 +82,10 @@ func (p *program) expand(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j := job{out: out, seed: o.Seed, force: force, verify: !c.Bool("no-verify")}
+	j := job{out: out, seed: o.Seed, force: force, verify: !c.Bool("no-verify"), from: c.String("operator")}
+	if j.save, err = checkSave(c, in, out); err != nil {
+		return err
+	}
 	if j.maxDeviation, err = share(c, "max-deviation"); err != nil {
 		return err
 	}
@@ -93,13 +99,23 @@ func (p *program) expand(c *cli.Context) (err error) {
 		return err
 	}
 	start := time.Now()
+	given, err := p.givenOperator(c)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, given.close()) }()
 	m, a, err := p.analyse(c, in)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Model.Close()) }()
 	j.small = m
-	if j.plan, err = p.makePlan(c, m, a, t, o); err != nil {
+	if given != nil {
+		err = given.apply(c.Context, &j, a)
+	} else {
+		j.plan, err = p.makePlan(c, m, a, t, o)
+	}
+	if err != nil {
 		return err
 	}
 	if err := p.checkMemory(c, j.plan); err != nil {
@@ -109,6 +125,11 @@ func (p *program) expand(c *cli.Context) (err error) {
 		l.in, l.out, l.m = in, out, m
 		defer func() { err = errors.Join(err, l.close()) }()
 		if j.operator, err = l.run(c.Context, j.plan); err != nil {
+			return err
+		}
+	}
+	if j.save != "" {
+		if err := p.saveOperator(c.Context, &j); err != nil {
 			return err
 		}
 	}
@@ -125,7 +146,7 @@ func (p *program) expand(c *cli.Context) (err error) {
 		err = errors.Join(err, writeReports(paths, report))
 	}
 	if c.Bool("json") {
-		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, l.json(), report}))
+		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, l.json(), j.operatorResult(), report}))
 	}
 	p.printSizes(j.plan)
 	if l != nil {
@@ -137,11 +158,17 @@ func (p *program) expand(c *cli.Context) (err error) {
 		p.failures(report)
 		p.verdict(report)
 	}
+	if j.save != "" {
+		j.operatorResult().print(p)
+	}
 	if failed {
 		p.printf("%s was not written\n", out)
 		return err
 	}
 	p.printf("wrote %s, %s, in %s\n", out, size(result.Bytes), time.Since(start).Round(10*time.Millisecond))
+	if j.from != "" {
+		j.operatorResult().print(p)
+	}
 	return err
 }
 
@@ -150,6 +177,7 @@ type job struct {
 	small        verify.Model
 	plan         *ligo.Plan
 	operator     *ligo.Operator // nil: the method's
+	from, save   string         // the files that the operator came from and goes to; empty for none
 	out          string
 	force        bool
 	verify       bool

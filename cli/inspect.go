@@ -13,10 +13,12 @@ import (
 func (p *program) inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name: "inspect", Usage: "show what a model is: layers, widths, growable axes, parameters, cost", ArgsUsage: "MODEL",
-		Description: `Everything is found out from the graph alone. An axis that cannot grow says why.`,
+		Description: `Everything is found out from the graph alone. An axis that cannot grow says why. MODEL may be a growth operator's file
+as well: then its matrices are listed, with condition numbers and how far from exact they are (JSON: ligoonnx/operator@1).`,
 		UsageText: `  ligoonnx inspect model.onnx
+  ligoonnx inspect operator.safetensors --all
   ligoonnx inspect model.onnx --json | jq '.axes[] | select(.growable) | .name'`,
-		Flags:  general(toggle(outputFlags, "json", "print JSON (ligoonnx/inspect@1)"), toggle(outputFlags, "all", "list every axis, also those that cannot grow")),
+		Flags:  general(toggle(outputFlags, "json", "print JSON (ligoonnx/inspect@1)"), toggle(outputFlags, "all", "list every axis, also those that cannot grow, and every matrix")),
 		Action: p.inspect,
 	}
 }
@@ -28,6 +30,9 @@ func (p *program) inspect(c *cli.Context) error {
 	args, err := operands(c, "MODEL")
 	if err != nil {
 		return err
+	}
+	if isOperator(args[0]) {
+		return p.inspectOperator(c, args[0])
 	}
 	m, a, err := p.analyse(c, args[0])
 	if err != nil {

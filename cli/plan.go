@@ -163,8 +163,10 @@ func (p *program) printSizes(plan *ligo.Plan) {
 // printPromise prints what a growth promises, by the plan's operator or by one that was learned.
 func (p *program) printPromise(plan *ligo.Plan, op *ligo.Operator) {
 	method, promise, reasons := string(plan.Method), plan.Promise, plan.Reasons
-	if op != nil && op.Learned != nil {
-		method += ", learned"
+	if op != nil {
+		if op.Learned != nil {
+			method += ", learned"
+		}
 		promise, reasons = plan.Promised(op)
 	}
 	p.printf("\nmethod %s, promise: %s\n", method, promiseText(promise))

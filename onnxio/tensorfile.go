@@ -83,3 +83,12 @@ func WriteFile(path string, force bool, fill func(io.Writer) error) error {
 	}
 	return errors.Join(fmt.Errorf("write %s: %w", path, err), removeIfThere(tmp))
 }
+
+// OpenFile opens a file of any kind to be read from anywhere, and gives its size. What is no regular file is refused without waiting for it.
+func OpenFile(path string) (*os.File, int64, error) {
+	f, info, err := openRegular(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
