@@ -73,22 +73,20 @@ func (t *task) large() fixtures.Config {
 	return c
 }
 
-// preset gives the tasks of a size: "full" is what docs/results.md describes, under two hours on two cores; "quick" a quarter of it;
-// "tiny" seconds, for the test.
+// preset gives the tasks of a size: "full" takes under two hours on two cores, "quick" is what docs/results.md was made with, a third of
+// it, and "tiny" takes seconds, for the test.
 func preset(name string) ([]*task, error) {
 	text := &task{Name: "text", Loss: train.CausalLM, Model: fixtures.Config{Layers: 2, Hidden: 64, Heads: 2, Vocab: alphabet, Positions: 64},
-		Rows: 8, Tokens: 64, Small: 1600, Large: 1600, SmallLR: 4e-3, LR: 2e-3, Warmup: 20, EvalRows: 192, Evals: 12}
+		Rows: 8, Tokens: 64, Small: 2400, Large: 800, SmallLR: 6e-3, LR: 3e-3, Warmup: 20, EvalRows: 192, Evals: 12}
 	image := &task{Name: "image", Loss: train.Classify, Model: fixtures.Config{Layers: 2, Hidden: 48, Heads: 2, Image: 24, Patch: 4, Channels: 1, Classes: glyphs},
-		Rows: 32, Small: 1200, Large: 1200, SmallLR: 4e-3, LR: 2e-3, Warmup: 20, EvalRows: 512, Evals: 12}
-	tasks := []*task{text, image}
+		Rows: 32, Small: 1500, Large: 500, SmallLR: 3e-3, LR: 2e-3, Warmup: 20, EvalRows: 768, Evals: 12}
 	switch name {
 	case "full":
+		text.Model.Hidden, text.Small, text.Large = 96, 5000, 2000
+		image.Model.Hidden, image.Small, image.Large = 64, 3000, 1500
 	case "quick":
-		for _, t := range tasks {
-			t.Small, t.Large, t.Evals = 500, 400, 10
-		}
 	case "tiny":
-		for _, t := range tasks {
+		for _, t := range []*task{text, image} {
 			t.Model.Hidden = 16
 			t.Rows, t.Small, t.Large, t.Warmup, t.EvalRows, t.Evals = 4, 12, 24, 2, 8, 3
 		}
@@ -101,5 +99,5 @@ func preset(name string) ([]*task, error) {
 		return nil, err
 	}
 	text.data, image.data = &textSource{corpus, text.Tokens}, imageSource{image.Model.Image}
-	return tasks, nil
+	return []*task{text, image}, nil
 }

@@ -234,8 +234,11 @@ func (b *bench) learn(ctx context.Context, t *task, seed uint64, v variant, p *l
 	rows, steps := t.Rows*v.OpBatch, v.steps(t)
 	held := t.batchesOf(t.EvalRows / 4)
 	eval := t.feed("", splitHeld, 0, t.Rows)
-	o := learn.Options{Learn: ligo.LearnOptions{Free: v.Free, Tie: v.Tie}, Train: train.Options{Steps: steps, LR: v.OpLR, Beta1: 0.9, Beta2: 0.95,
+	o := learn.Options{Learn: ligo.LearnOptions{Free: v.Free, Tie: v.Tie, Additive: v.Additive}, Train: train.Options{Steps: steps, LR: v.OpLR, Beta1: 0.9, Beta2: 0.95,
 		Eval: eval, EvalBatches: held, EvalEvery: max(1, steps/v.OpEvals), Threads: b.threads}}
+	if v.OpEvals < 0 {
+		o.Train.Eval = nil
+	}
 	task, err := learn.NewTask(ctx, p, start, train.Spec{Loss: t.Loss}, o)
 	if err != nil {
 		return nil, nil, err
@@ -245,11 +248,14 @@ func (b *bench) learn(ctx context.Context, t *task, seed uint64, v variant, p *l
 	if err != nil {
 		return nil, nil, err
 	}
-	out := &operatorResult{Steps: steps, Numbers: r.Elements, Start: r.Start.Loss, Best: r.Best.Loss, End: r.Curve[len(r.Curve)-1].Eval.Loss, BestStep: r.BestStep}
+	out := &operatorResult{Steps: steps, Numbers: r.Elements, BestStep: r.BestStep}
+	measurements := 0.0
+	if r.Start != nil {
+		out.Start, out.Best, out.End, measurements = r.Start.Loss, r.Best.Loss, r.Curve[len(r.Curve)-1].Eval.Loss, 1
+	}
 	forward, backward := building(task.Task)
 	plain := t.step(t.large(), rows)
 	out.Cost = (plain + forward + backward) / plain
-	measurements := 1.0
 	for _, c := range r.Curve {
 		if c.Eval != nil {
 			measurements++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -16,8 +17,10 @@ type variant struct {
 	// Free is what of the operator is learned; empty: nothing, the start is used as it is.
 	Free ligo.Free `json:",omitempty"`
 	Tie  ligo.Tie  `json:",omitempty"`
+	// Additive learns the free term of linear maps as well.
+	Additive bool `json:",omitempty"`
 	// OpSteps, of OpBatch times the rows, are a share of the steps from scratch where they are below 1. OpEvals measurements, beside
-	// that of the start, find the best operator. OpLR is the largest rate.
+	// that of the start, find the best operator; -1 measures nothing and takes the last. OpLR is the largest rate.
 	OpSteps          float64 `json:",omitempty"`
 	OpBatch, OpEvals int     `json:",omitempty"`
 	OpLR             float64 `json:",omitempty"`
@@ -42,9 +45,11 @@ var named = []string{
 	"hyperclone=hyperclone",
 	"lemon=lemon",
 	"ligo-exact=ligo",
+	"paper-start=paper",
 	"ligo-paper=paper,free=dense,tie=paper,steps=.1,oplr=3e-3",
 	"ligo-dense=ligo,free=dense,steps=.1,oplr=3e-5",
 	"ligo-support=ligo,free=support,steps=.1,oplr=1e-3",
+	"ligo-support-short=ligo,free=support,steps=.01,oplr=1e-3,evals=1",
 }
 
 // parse reads NAME=START[,key=value...], the name of one that is named, or a named one with other values (NAME,key=value...).
@@ -75,6 +80,8 @@ func parse(text string) (variant, error) {
 			v.Free, err = ligo.Free(value), nil
 		case "tie":
 			v.Tie, err = ligo.Tie(value), nil
+		case "additive":
+			v.Additive = number != 0
 		case "steps":
 			v.OpSteps = number
 		case "batch":
@@ -101,7 +108,7 @@ func parse(text string) (variant, error) {
 		}
 	}
 	if v.Free != "" {
-		v.OpBatch, v.OpEvals = max(v.OpBatch, 1), max(v.OpEvals, 2)
+		v.OpBatch, v.OpEvals = max(v.OpBatch, 1), cmp.Or(v.OpEvals, 2)
 	}
 	return v, nil
 }
