@@ -218,29 +218,36 @@ func (e *Engine) program(ctx context.Context, in map[string]*tensor, k task) (*p
 	return p, nil
 }
 
-// build compiles and links, binding one more input as a constant whenever a shape turns out to depend on it.
-func (e *Engine) build(ctx context.Context, in, bound map[string]*tensor, k task) (*program, error) {
+// build compiles and links.
+func (e *Engine) build(ctx context.Context, in, bound map[string]*tensor, k task) (p *program, err error) {
+	err = e.settle(in, bound, func() error {
+		c, err := e.compile(ctx, in, bound)
+		if err != nil {
+			return err
+		}
+		if err := c.fuse(); err != nil {
+			return err
+		}
+		outputs, grads, err := c.goal(k)
+		if err != nil {
+			return err
+		}
+		p, err = c.link(outputs, grads)
+		return err
+	})
+	return p, err
+}
+
+// settle compiles, binding one more input as a constant whenever a shape turns out to depend on it.
+func (e *Engine) settle(in, bound map[string]*tensor, compile func() error) error {
 	for {
-		p, err := func() (*program, error) {
-			c, err := e.compile(ctx, in, bound)
-			if err != nil {
-				return nil, err
-			}
-			if err := c.fuse(); err != nil {
-				return nil, err
-			}
-			outputs, grads, err := c.goal(k)
-			if err != nil {
-				return nil, err
-			}
-			return c.link(outputs, grads)
-		}()
+		err := compile()
 		var need *contentError
 		if !errors.As(err, &need) {
-			return p, err
+			return err
 		}
 		if !need.v.input || bound[need.v.name] != nil {
-			return nil, fmt.Errorf("internal error: %w", err)
+			return fmt.Errorf("internal error: %w", err)
 		}
 		bound[need.v.name] = clone(in[need.v.name])
 	}
