@@ -42,8 +42,11 @@ func words(c *cli.Command) []string {
 func choices(command, flag string) string {
 	list := map[string][]string{"method": methodNames(), "loss": lossNames, "schedule": scheduleNames, "optimizer": optimizerNames, "token-type": tokenTypeNames,
 		"init": startNames, "learn": freeNames, "tie": tieNames}[flag]
-	if command == "train" && flag == "init" {
+	switch {
+	case command == "train" && flag == "init":
 		list = initNames
+	case command == "expand" && flag == "method":
+		list = append(list, methodAuto)
 	}
 	return strings.Join(list, " ")
 }

@@ -21,7 +21,8 @@ type expandJSON struct {
 	Schema      string         `json:"schema"`
 	Output      outputJSON     `json:"output"`
 	Plan        *ligo.Plan     `json:"plan"`
-	Learned     *learnedJSON   `json:"learned"`     // null without --data
+	Learned     *learnedJSON   `json:"learned"`     // null without --data, and where --method auto has chosen not to learn
+	Probe       *probeJSON     `json:"probe"`       // null without --method auto
 	Operator    *operatorJSON  `json:"operator"`    // null without --save-operator and --operator
 	Certificate *verify.Report `json:"certificate"` // null with --no-verify
 }
@@ -34,10 +35,11 @@ type outputJSON struct {
 }
 
 func (p *program) expandCommand() *cli.Command {
-	flags := append(slices.Concat(target(), growth(), []cli.Flag{startFlag()}, learningFlagList(), operatorFlags()),
+	flags := append(slices.Concat(target(), growth(", auto"), []cli.Flag{startFlag()}, learningFlagList(), operatorFlags()),
 		toggle(checkFlags, "no-verify", "write the file without running both models first"),
 		text(checkFlags, "max-deviation", "X|refuse an approximate growth that deviates more, as in 1% of max|output|"),
-		toggle(outputFlags, "force", "replace OUT if it exists", "f"),
+		metricsFlag(),
+		toggle(outputFlags, "force", "replace OUT and FILE if they exist", "f"),
 		toggle(outputFlags, "json", "print JSON (ligoonnx/expand@1)"),
 		list(outputFlags, "report", "FILE|write the certificate (.json, .md); may be repeated"),
 	)
@@ -47,7 +49,9 @@ func (p *program) expandCommand() *cli.Command {
 are not given follow those that are; ligoonnx plan shows what would be done. With --data the growth operator is learned (LiGO): not
 the large weights, but the matrices that make them of the small ones, by the loss of the large model. The loss on held-out data is
 measured before, during and after, and the best operator is applied: never worse than the start. Data, loss, checkpoints and metrics
-are those of ligoonnx train. An operator that --save-operator wrote grows other models of the same graph by --operator.`,
+are those of ligoonnx train. --method auto tries the exact start, stacking and learned operators on the data: after steps of equal
+cost the large model with the lowest held-out loss shows which to apply. An operator that --save-operator wrote grows other models of
+the same graph by --operator.`,
 		UsageText: `  ligoonnx expand small.onnx large.onnx
   ligoonnx expand small.onnx large.onnx --hidden 768 --heads 12 --layers 12
   ligoonnx expand small.onnx large.onnx --like exported-large.onnx
@@ -124,7 +128,14 @@ func (p *program) expand(c *cli.Context) (err error) {
 	if l != nil {
 		l.in, l.out, l.m = in, out, m
 		defer func() { err = errors.Join(err, l.close()) }()
-		if j.operator, err = l.run(c.Context, j.plan); err != nil {
+		if l.probe != nil {
+			j.plan, j.operator, err = l.try(c.Context, func(method ligo.Method) (*ligo.Plan, error) {
+				return p.makePlan(c, m, a, t, ligo.Options{Method: method, Seed: o.Seed})
+			})
+		} else {
+			j.operator, err = l.run(c.Context, j.plan)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -146,7 +157,7 @@ func (p *program) expand(c *cli.Context) (err error) {
 		err = errors.Join(err, writeReports(paths, report))
 	}
 	if c.Bool("json") {
-		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, l.json(), j.operatorResult(), report}))
+		return errors.Join(err, p.json(expandJSON{expandSchema, result, j.plan, l.json(), l.probeJSON(), j.operatorResult(), report}))
 	}
 	p.printSizes(j.plan)
 	if l != nil {

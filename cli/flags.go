@@ -59,9 +59,9 @@ func target() []cli.Flag {
 	}
 }
 
-func growth() []cli.Flag {
+func growth(more string) []cli.Flag {
 	return []cli.Flag{
-		text(growthFlags, "method", "NAME|"+strings.Join(methodNames(), ", ")+"; ligo unless given"),
+		text(growthFlags, "method", "NAME|"+strings.Join(methodNames(), ", ")+more+"; usually ligo"),
 		text(growthFlags, "seed", "N|seed of everything random; 0 unless given"),
 	}
 }
@@ -177,6 +177,12 @@ func parseGrowth(c *cli.Context) (t ligo.Target, o ligo.Options, err error) {
 func parseMethod(c *cli.Context) (ligo.Method, error) {
 	name := c.String("method")
 	if name == "" {
+		return ligo.LiGO, nil
+	}
+	if name == methodAuto {
+		if findFlag(c.Command.Flags, "data") == nil {
+			return "", callf(c, "--method auto tries methods on data, which only expand does; name a method")
+		}
 		return ligo.LiGO, nil
 	}
 	for _, m := range ligo.Methods() {

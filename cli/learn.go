@@ -44,10 +44,14 @@ func learningFlagList() []cli.Flag {
 		},
 		updateFlagList(learningFlags, usualUpdates{steps: "number of updates; 100 unless given", lr: "by what is learned, from 3e-5 to 1e-2",
 			warmup: "a tenth of the steps, 10 at most,", schedule: "linear", clip: "1"}),
+		autoFlagList(),
 		[]cli.Flag{text(learningFlags, "threads", "N|threads to use; the machine's unless given")},
 		checkpointFlagList(),
-		[]cli.Flag{text(outputFlags, "metrics", "FILE|write a line of JSON for every step of learning")},
 	)
+}
+
+func metricsFlag() cli.Flag {
+	return text(outputFlags, "metrics", "FILE|write a line of JSON for every step of learning")
 }
 
 // learning is the part of expand that learns an operator.
@@ -56,8 +60,12 @@ type learning struct {
 	options learn.Options
 	plan    *ligo.Plan
 	op      *learn.Task
-	result  *learn.Result
+	result  *learn.Result // nil: no operator was learned
 	seconds float64
+	// What --method auto tries; nil without it.
+	probe  *learn.Probe
+	trials []*learn.Trial
+	best   int
 }
 
 // learnedJSON is what was learned, and how.
@@ -88,7 +96,10 @@ func (p *program) parseLearning(c *cli.Context, o *ligo.Options) (*learning, err
 		return nil, err
 	}
 	if len(c.StringSlice("data")) == 0 {
-		for _, f := range learningFlagList() {
+		if c.String("method") == methodAuto {
+			return nil, callf(c, "--method auto needs --data, what to try on")
+		}
+		for _, f := range append(learningFlagList(), metricsFlag()) {
 			if name := f.Names()[0]; c.IsSet(name) {
 				return nil, callf(c, "--%s is for learning the operator, which needs --data, what to learn on", name)
 			}
@@ -96,6 +107,9 @@ func (p *program) parseLearning(c *cli.Context, o *ligo.Options) (*learning, err
 		return nil, nil
 	}
 	l := &learning{training: training{program: p, c: c, stage: "learning"}}
+	if err := l.parseAuto(c); err != nil {
+		return nil, err
+	}
 	free, err := choice(c, "learn", string(ligo.FreeDense), freeNames...)
 	if err != nil {
 		return nil, err
@@ -112,7 +126,11 @@ func (p *program) parseLearning(c *cli.Context, o *ligo.Options) (*learning, err
 		return nil, callf(c, "--tie paper needs --init paper: the matrices that an exact start reads with are not those it writes with")
 	}
 	l.options.Learn = ligo.LearnOptions{Free: ligo.Free(free), Tie: ligo.Tie(chosen), Additive: c.Bool("free-term")}
-	if l.o, err = trainOptions(c, train.Options{Steps: 100, Schedule: train.Linear}); err != nil {
+	steps := 100
+	if l.probe != nil {
+		steps = 20
+	}
+	if l.o, err = trainOptions(c, train.Options{Steps: steps, Schedule: train.Linear}); err != nil {
 		return nil, err
 	}
 	switch {
@@ -208,7 +226,7 @@ func (l *learning) holdOut() error {
 
 // json is what was learned, for machines.
 func (l *learning) json() *learnedJSON {
-	if l == nil {
+	if l == nil || l.result == nil {
 		return nil
 	}
 	r, o := l.result, l.options
@@ -222,6 +240,10 @@ func (l *learning) json() *learnedJSON {
 
 // print tells people what was learned.
 func (l *learning) print() {
+	if l.trials != nil {
+		l.printTrials()
+		return
+	}
 	r, o := l.result, l.options
 	rows := [][]string{{"", "START", "BEST"}, {"step", "0", strconv.Itoa(r.BestStep)},
 		{"held-out loss", fmt.Sprintf("%.4f", r.Start.Loss), fmt.Sprintf("%.4f", r.Best.Loss)}}

@@ -81,6 +81,60 @@ func TestLearn(t *testing.T) {
 	same(t, start, kept)
 }
 
+func TestAuto(t *testing.T) {
+	in := gpt2(t)
+	dir := filepath.Dir(in)
+	tokens := stream(t, dir, 3000)
+	args := []string{"expand", in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--method", "auto", "--steps", "4", "--probe-steps", "3", "--probe-lr", "1e-3"}
+	type trial struct {
+		Name, Method, Skipped       string
+		Operator_steps, Plain_steps int
+		Step_cost, Cost             float64
+		Eval_start, Eval_end        struct{ Loss float64 }
+	}
+	var got struct {
+		Learned *struct{ Start string }
+		Plan    struct{ Method string }
+		Probe   *struct {
+			Chosen string
+			LR     float64
+			Trials []trial
+		}
+		Certificate struct{ Verdict string }
+	}
+	out := beside(in, "auto.onnx")
+	if err := json.Unmarshal([]byte(ok(t, append(args, out, "--json")...).out), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Probe == nil || len(got.Probe.Trials) != 4 || got.Probe.LR != 1e-3 || got.Certificate.Verdict != "PASS" {
+		t.Fatalf("%+v", got)
+	}
+	var chosen trial
+	lowest := got.Probe.Trials[0].Eval_end.Loss
+	for _, x := range got.Probe.Trials {
+		if x.Name == got.Probe.Chosen {
+			chosen = x
+		}
+		lowest = min(lowest, x.Eval_end.Loss)
+		if x.Skipped != "" || (x.Operator_steps == 4) != strings.HasPrefix(x.Name, "learned") || x.Plain_steps < 3 || x.Cost < 7 {
+			t.Errorf("%+v", x)
+		}
+	}
+	if chosen.Eval_end.Loss != lowest || chosen.Method != got.Plan.Method || (got.Learned != nil) != (chosen.Operator_steps > 0) {
+		t.Errorf("chosen is %+v; plan %+v, learned %v", chosen, got.Plan, got.Learned)
+	}
+	ok(t, "verify", in, out)
+
+	r := ok(t, append(args, beside(in, "again.onnx"))...)
+	same(t, out, beside(in, "again.onnx"))
+	for _, want := range []string{"OPERATOR STEPS", "learned-paper", " best\n", chosen.Name + " is applied", "PASS verify"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("%q is missing in\n%s", want, r.out)
+		}
+	}
+	refused(t, 2, []string{"--method auto tries methods on data"}, "plan", in, "--method", "auto")
+}
+
 // same expects two files to be equal.
 func same(t *testing.T, a, b string) {
 	t.Helper()
@@ -209,6 +263,13 @@ func TestLearnRefuses(t *testing.T) {
 		{"IN OUT --data TOKENS --seq-len 8 --learn depth --depth 1", 2, "nothing of the operator can be learned"},
 		{"IN OUT --data TOKENS --seq-len 8 --max-memory 1kB", 5, "memory"},
 		{"IN OUT --data TOKENS --seq-len 8 --batch 1 --steps 10 --warmup 0 --lr 1e30", 1, "step;NaN;halving the learning rate 3 times"},
+		{"IN OUT --method auto", 2, "--method auto needs --data"},
+		{"IN OUT --data TOKENS --method auto --init paper", 2, "--init is not for --method auto"},
+		{"IN OUT --data TOKENS --method auto --lr 1", 2, "--lr is not for --method auto"},
+		{"IN OUT --data TOKENS --method auto --checkpoint c", 2, "--checkpoint is for one run"},
+		{"IN OUT --data TOKENS --probe-steps 3", 2, "--probe-steps is for --method auto"},
+		{"IN OUT --probe-lr 3", 2, "--probe-lr is for learning the operator;--data"},
+		{"IN OUT --data TOKENS --seq-len 60 --method auto", 2, "nothing can be held out"},
 		{"IN IN --data TOKENS", 2, "small.onnx"},
 	} {
 		replace := strings.NewReplacer("IN", in, "OUT", beside(in, "out.onnx"), "TOKENS", tokens)

@@ -66,7 +66,7 @@ func (p *program) givenOperator(c *cli.Context) (*operatorFile, error) {
 	if path == "" {
 		return nil, nil
 	}
-	for _, f := range slices.Concat(target(), growth(), []cli.Flag{startFlag()}, learningFlagList(), operatorFlags()[1:]) {
+	for _, f := range slices.Concat(target(), growth(""), []cli.Flag{startFlag()}, learningFlagList(), operatorFlags()[1:]) {
 		if name := f.Names()[0]; c.IsSet(name) {
 			return nil, callf(c, "--%s cannot be given with --operator: sizes, method, seed and matrices are those of %s", name, path)
 		}

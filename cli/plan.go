@@ -30,7 +30,7 @@ Impossible targets exit with code 2 and name the nearest possible sizes.`,
 		UsageText: `  ligoonnx plan small.onnx
   ligoonnx plan small.onnx --params 110M
   ligoonnx plan small.onnx --hidden 768 --heads 12 --layers 12 --json`,
-		Flags:  general(append(append(target(), growth()...), startFlag(), toggle(outputFlags, "json", "print JSON (ligoonnx/plan@1)"))...),
+		Flags:  general(append(append(target(), growth("")...), startFlag(), toggle(outputFlags, "json", "print JSON (ligoonnx/plan@1)"))...),
 		Action: p.plan,
 	}
 }

@@ -110,6 +110,13 @@ type Task struct {
 	o     Options
 }
 
+// NothingError says that an operator has nothing to learn.
+type NothingError struct{ Free ligo.Free }
+
+func (e *NothingError) Error() string {
+	return fmt.Sprintf("nothing of the operator can be learned: no weight grows, or %q leaves nothing free", e.Free)
+}
+
 // NewTask prepares to learn the operator of a plan, from a start, for a loss of the large model. Only Loss, Output, IgnoreIndex,
 // Temperature and HardWeight of spec are read.
 func NewTask(ctx context.Context, p *ligo.Plan, start *ligo.Operator, spec train.Spec, o Options) (*Task, error) {
@@ -122,7 +129,7 @@ func NewTask(ctx context.Context, p *ligo.Plan, start *ligo.Operator, spec train
 		return nil, err
 	}
 	if len(l.Params) == 0 {
-		return nil, fmt.Errorf("nothing of the operator can be learned: no weight grows, or %q leaves nothing free", o.Learn.Free)
+		return nil, &NothingError{o.Learn.Free}
 	}
 	spec.Params, spec.Only, spec.Freeze, spec.TieEqual = l.Params, nil, nil, false
 	t, err := train.NewTask(ctx, l.Graph, spec)
