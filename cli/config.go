@@ -30,6 +30,9 @@ func applyConfig(c *cli.Context) error {
 	known := configKeys(c.Command.Flags)
 	for _, key := range order {
 		if !slices.Contains(known, key) {
+			if c.Command.Name == "plan" && slices.Contains(configKeys(c.App.Command("expand").Flags), key) {
+				continue // one file for both
+			}
 			return usagef("%s: there is no key %q%s", path, key, suggest(key, known))
 		}
 		if c.IsSet(key) {

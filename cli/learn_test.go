@@ -81,6 +81,31 @@ func TestLearn(t *testing.T) {
 	same(t, start, kept)
 }
 
+// One configuration file serves plan and expand.
+func TestLearnFromAConfiguration(t *testing.T) {
+	in := gpt2(t)
+	tokens := stream(t, filepath.Dir(in), 1000)
+	config := beside(in, "growth.yaml")
+	text := "layers: 3\ninit: paper\ndata:\n  - " + tokens + "\nsteps: 3\nbatch: 2\nseq-len: 8\njson: true\n"
+	if err := os.WriteFile(config, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if r := ok(t, "plan", in, "--config", config); !strings.Contains(r.out, `"method": "paper"`) || !strings.Contains(r.out, `"promise": "none"`) {
+		t.Errorf("plan prints\n%s", r.out)
+	}
+	if got := learns(t, in, beside(in, "out.onnx"), "--config", config).Learned; got.Start != "paper" || got.Steps != 3 {
+		t.Errorf("%+v", *got)
+	}
+	if r := ok(t, "expand", "a", "b", "--config", config, "--print-config"); !strings.Contains(r.out, "\ninit: paper\n") || !strings.Contains(r.out, "\nsteps: 3\n") {
+		t.Errorf("the configuration is\n%s", r.out)
+	}
+	if err := os.WriteFile(config, []byte("stepps: 3\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, 2, []string{`no key "stepps"`}, "plan", in, "--config", config)
+	refused(t, 2, []string{`no key "stepps"`, "did you mean steps?"}, "expand", in, beside(in, "x.onnx"), "--config", config)
+}
+
 func TestAuto(t *testing.T) {
 	in := gpt2(t)
 	dir := filepath.Dir(in)
