@@ -50,8 +50,8 @@ are not given follow those that are; ligoonnx plan shows what would be done. Wit
 the large weights, but the matrices that make them of the small ones, by the loss of the large model. The loss on held-out data is
 measured before, during and after, and the best operator is applied: never worse than the start. Data, loss, checkpoints and metrics
 are those of ligoonnx train. --method auto tries the exact start, stacking and learned operators on the data: after steps of equal
-cost the large model with the lowest held-out loss shows which to apply. An operator that --save-operator wrote grows other models of
-the same graph by --operator.`,
+cost the large model with the lowest held-out loss shows which to apply. An operator that --save-operator wrote grows other models
+of the same graph by --operator.`,
 		UsageText: `  ligoonnx expand small.onnx large.onnx
   ligoonnx expand small.onnx large.onnx --hidden 768 --heads 12 --layers 12
   ligoonnx expand small.onnx large.onnx --like exported-large.onnx
