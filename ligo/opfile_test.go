@@ -52,8 +52,8 @@ func loaded(t testing.TB, file []byte, a *ligo.Analysis) (*ligo.Plan, *ligo.Oper
 	return p, op
 }
 
-// fileOf is the grown model as a file.
-func fileOf(t testing.TB, p *ligo.Plan, op *ligo.Operator) []byte {
+// fileOf is the model that an operator makes, and that as a file.
+func fileOf(t testing.TB, p *ligo.Plan, op *ligo.Operator) (*ligo.Grown, []byte) {
 	t.Helper()
 	g, err := ligo.Apply(context.Background(), p, op)
 	if err != nil {
@@ -71,7 +71,7 @@ func fileOf(t testing.TB, p *ligo.Plan, op *ligo.Operator) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raw
+	return g, raw
 }
 
 // sameGrowth saves and loads an operator and holds the models against each other, byte by byte.
@@ -79,19 +79,18 @@ func sameGrowth(t *testing.T, a *ligo.Analysis, p *ligo.Plan, op *ligo.Operator)
 	t.Helper()
 	file := storedFile(t, p, op)
 	q, again := loaded(t, file, a)
-	g, err := ligo.Apply(context.Background(), q, again)
-	if err != nil {
-		t.Fatal(err)
+	digest := again.SHA256
+	op.SHA256 = digest // the one difference that is meant
+	_, named := fileOf(t, p, op)
+	g, got := fileOf(t, q, again)
+	if !bytes.Equal(named, got) {
+		t.Errorf("the loaded operator makes another model (%d and %d bytes)", len(named), len(got))
 	}
 	if want := p.Promise; op.Learned == nil && g.Record.Promise != want || op.Learned != nil && g.Record.Promise != ligo.None {
 		t.Errorf("the loaded operator promises %s, the plan %s", g.Record.Promise, want)
 	}
-	if g.Record.Operator != again.SHA256 {
+	if g.Record.Operator != digest {
 		t.Errorf("the record names the operator %q", g.Record.Operator)
-	}
-	again.SHA256 = op.SHA256 // what differs on purpose
-	if x, y := fileOf(t, p, op), fileOf(t, q, again); !bytes.Equal(x, y) {
-		t.Errorf("the loaded operator makes another model (%d and %d bytes)", len(x), len(y))
 	}
 	if second := storedFile(t, q, again); !bytes.Equal(file, second) {
 		t.Error("saved again, the file is another")
@@ -147,7 +146,10 @@ func noisy(t testing.TB, l *ligo.Learnable) *ligo.Operator {
 
 func TestLearnedOperatorFile(t *testing.T) {
 	for name, m := range learnables() {
-		for _, s := range starts {
+		for i, s := range starts {
+			if i%3 != 0 && name != "gpt2 odd" && name != "bert odd" {
+				continue // what is stored differs by the start, not by the family
+			}
 			t.Run(fmt.Sprintf("%s/%s/%s/%s/%v", name, s.method, s.o.Free, s.o.Tie, s.o.Additive), func(t *testing.T) {
 				p, _, l := learnable(t, m.model, m.target, s.method, s.o)
 				sameGrowth(t, analyse(t, m.model), p, noisy(t, l))

@@ -275,8 +275,11 @@ func (s *operatorReader) matrix(kind, rest string, x storedMatrix, depth int) (l
 		want := []int64{int64(x.To), int64(x.From)}
 		if st.Form == linmap.FormRows {
 			want = []int64{int64(len(st.Val))}
-			for part, to := range map[string]*[]int32{"row": &st.Row, "start": &st.Start, "col": &st.Col} {
-				if *to, err = s.ints(kind + "." + part + "/" + rest); err != nil {
+			for _, part := range []struct {
+				name string
+				to   *[]int32
+			}{{"row", &st.Row}, {"start", &st.Start}, {"col", &st.Col}} {
+				if *part.to, err = s.ints(kind + "." + part.name + "/" + rest); err != nil {
 					return nil, err
 				}
 			}
@@ -397,7 +400,8 @@ func (t freeTerm) tensor(name string) (*onnxio.Tensor, error) {
 // agrees checks the record against the matrices, before anybody plans by it.
 func (f *OperatorFile) agrees() error {
 	r := f.Record
-	for axis, to := range r.Axes {
+	for _, axis := range slices.Sorted(maps.Keys(r.Axes)) {
+		to := r.Axes[axis]
 		m, ok := f.axes[axis]
 		if !ok {
 			return bad("", "axis %.200q grows to %d, and there are no matrices for it", axis, to)
@@ -406,7 +410,8 @@ func (f *OperatorFile) agrees() error {
 			return bad("", "axis %.200q grows to %d, its matrix R to %d", axis, to, rows)
 		}
 	}
-	for key, rows := range f.blends {
+	for _, key := range slices.Sorted(maps.Keys(f.blends)) {
+		rows := f.blends[key]
 		stage := -1
 		if _, err := fmt.Sscanf(key, "%d/", &stage); err != nil || stage < 0 || stage >= len(r.Layers) {
 			return bad("w/"+key, "belongs to no run of layers; there are %d", len(r.Layers))

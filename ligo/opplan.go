@@ -51,7 +51,8 @@ func (f *OperatorFile) Operator(ctx context.Context, p *Plan) (*Operator, error)
 	for _, name := range f.dropped {
 		op.Dropped[name] = true
 	}
-	for name, t := range f.free {
+	for _, name := range slices.Sorted(maps.Keys(f.free)) {
+		t := f.free[name]
 		if err := p.takes(name, t); err != nil {
 			return nil, err
 		}
@@ -100,7 +101,8 @@ func (p *Plan) fitsWhole(op *Operator) error {
 		return err
 	}
 	bases := p.axisKeys()
-	for key, m := range op.Axes {
+	for _, key := range slices.Sorted(maps.Keys(op.Axes)) {
+		m := op.Axes[key]
 		r := bases[key]
 		if r == nil {
 			return &OperatorError{fmt.Sprintf("axis %.200s", key), "does not grow in this model"}
@@ -109,7 +111,7 @@ func (p *Plan) fitsWhole(op *Operator) error {
 			return err
 		}
 	}
-	for key := range bases {
+	for _, key := range slices.Sorted(maps.Keys(bases)) {
 		if _, ok := op.Axes[key]; !ok {
 			return &OperatorError{"axis " + key, "is missing"}
 		}
@@ -122,7 +124,8 @@ func (p *Plan) fitsWhole(op *Operator) error {
 			}
 		}
 	}
-	for key, m := range op.Slots {
+	for _, key := range slices.Sorted(maps.Keys(op.Slots)) {
+		m := op.Slots[key]
 		want, ok := slots[key]
 		to, from := m.Dims()
 		switch {
@@ -138,12 +141,12 @@ func (p *Plan) fitsWhole(op *Operator) error {
 			known[moduleKey(s, st, i)] = p.layers[s].layers != nil
 		}
 	}
-	for key := range op.Blends {
+	for _, key := range slices.Sorted(maps.Keys(op.Blends)) {
 		if !known[key] {
 			return &OperatorError{fmt.Sprintf("module %.200s", key), "is not in this model, or its layers stay"}
 		}
 	}
-	for name := range op.Dropped {
+	for _, name := range slices.Sorted(maps.Keys(op.Dropped)) {
 		if v := p.deep.Graph.Value(name); v == nil || !v.IsConst() || !v.Const.DType.Growable() {
 			return &OperatorError{fmt.Sprintf("dropped tensor %.200q", name), "the model has no such weight"}
 		}
