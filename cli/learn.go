@@ -189,10 +189,10 @@ func (l *learning) run(ctx context.Context, plan *ligo.Plan) (*ligo.Operator, er
 		return nil, err
 	}
 	l.op.HoldOut(l.o.Eval, l.o.EvalBatches)
-	l.started = time.Now()
+	begin := time.Now()
 	l.term.step("measuring the start", 0, 0, "")
 	l.result, err = l.op.Run(ctx, l.feed)
-	l.seconds = time.Since(l.started).Seconds()
+	l.seconds = time.Since(begin).Seconds()
 	switch {
 	case l.metrics.err != nil:
 		return nil, l.metrics.err

@@ -21,7 +21,8 @@ const logEvery = 10 * time.Second
 // progress shows a step that was applied, and writes its line of metrics.
 func (t *training) progress(s train.Point) {
 	if t.first == 0 {
-		t.first = s.Step
+		// What came before, such as measuring the start, says nothing of how fast steps are.
+		t.first, t.started = s.Step, time.Now().Add(-time.Duration(s.Seconds*float64(time.Second)))
 	}
 	t.metrics.write(s)
 	elapsed := time.Since(t.started)
