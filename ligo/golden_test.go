@@ -70,8 +70,8 @@ func readTrace(t *testing.T, root, name string) *trace {
 	return tr
 }
 
-// element i along axis 0, with the last two axes exchanged if asked for.
-func part(t *testing.T, x *onnxio.Tensor, i int, transpose bool) ([]float64, []int64) {
+// element is entry i along axis 0, with the last two axes exchanged if asked for.
+func element(t *testing.T, x *onnxio.Tensor, i int, transpose bool) ([]float64, []int64) {
 	t.Helper()
 	v, err := x.Float64s()
 	if err != nil {
@@ -116,7 +116,7 @@ func (tr *trace) smallModel(t *testing.T, dt onnxio.DType) *onnxio.Model {
 		return name
 	}
 	named := func(as, name string, i int, transpose bool) string {
-		v, dims := part(t, tr.weights[name], i, transpose)
+		v, dims := element(t, tr.weights[name], i, transpose)
 		return weight(as, v, dims)
 	}
 	ints := func(name string, v ...int64) string {
@@ -253,7 +253,7 @@ func (tr *trace) learner(t *testing.T, tied bool, dt onnxio.DType) *Learnable {
 				if x == nil {
 					t.Fatalf("the trace has no %s for %s", name, wp.value.Name)
 				}
-				v, dims := part(t, x, layer, strings.HasPrefix(name, "L_"))
+				v, dims := element(t, x, layer, strings.HasPrefix(name, "L_"))
 				if tied {
 					n := int(dims[1])
 					id := make([]float64, n*n)
@@ -280,7 +280,7 @@ func (tr *trace) learner(t *testing.T, tied bool, dt onnxio.DType) *Learnable {
 		if x == nil {
 			continue // scales and the like
 		}
-		w, _ := part(t, x, -1, false)
+		w, _ := element(t, x, -1, false)
 		n := int(x.Dims[1])
 		for i := range op.Blends[key] {
 			op.Blends[key][i] = slices.Clone(w[i*n : (i+1)*n])
@@ -290,7 +290,7 @@ func (tr *trace) learner(t *testing.T, tied bool, dt onnxio.DType) *Learnable {
 		if tensor, ok := strings.CutPrefix(name, "N_"); ok {
 			for v, at := range p.slots {
 				if strings.HasSuffix(v.Name, "."+tensor) {
-					w, dims := part(t, x, at.layer, true)
+					w, dims := element(t, x, at.layer, true)
 					if op.Free[v.Name], err = onnxio.FromFloats("", dt, dims, w); err != nil {
 						t.Fatal(err)
 					}

@@ -63,8 +63,9 @@ type learnedSlot struct {
 	param string
 	start []float64
 	mask  []float64
-	// kept is how many elements of start are not learned: those of I in [I; S].
-	kept int
+	// kept is how many elements of start are not learned: those of I in [I; S]. Then value is S.
+	kept  int
+	dtype onnxio.DType
 }
 
 // Learnable makes the graph through which an operator is learned, starting from op.
@@ -252,7 +253,7 @@ func equalRows(a, b [][]float64) bool {
 	return slices.EqualFunc(a, b, func(x, y []float64) bool { return slices.Equal(x, y) })
 }
 
-// widen applies what Plan.widen does, symbolically.
+// widen applies what Plan.widen does, symbolically: axes with dense matrices one by one, those that copy units at once.
 func (l *Learnable) widen(w weaver, wp *weightPlan, x woven) (woven, error) {
 	if wp.fold != nil {
 		gain, err := l.base(weaver{l.Graph, wp.fold.Name}, wp.fold)
@@ -261,42 +262,29 @@ func (l *Learnable) widen(w weaver, wp *weightPlan, x woven) (woven, error) {
 		}
 		x = w.scaleAxis(x, wp.foldAxis, gain)
 	}
+	copies := make([]*copiedAxis, len(wp.axes))
+	any := false
 	for i := range wp.axes {
 		m := l.plan.slotMatrix(l.op, wp, i)
 		if m == nil || linmap.IsIdentity(m) && !l.grows(wp, i) {
 			continue
 		}
-		segs := l.plan.segments(wp, i)
-		if len(segs) == 1 {
-			y, err := l.apply(w, x, i, segs[0], wp, m)
-			if err != nil {
-				return x, err
-			}
-			x = y
-			continue
+		parts, err := l.parts(wp, i, m)
+		if err != nil {
+			return x, err
 		}
-		var parts []woven
-		at := int64(0)
-		for _, s := range segs {
-			index := make([]int64, s.expr.Size)
-			for j := range index {
-				index[j] = at + int64(j)
-			}
-			at += s.expr.Size
-			part := w.gather(x, i, index)
-			sm := l.plan.segmentMatrix(l.op, wp, i, s)
-			if sm != nil {
-				var err error
-				if part, err = l.apply(w, part, i, s, wp, sm); err != nil {
-					return x, err
-				}
-			}
-			parts = append(parts, part)
+		if copies[i] = l.copied(w, parts); copies[i] != nil {
+			any = true
+		} else {
+			x = w.mapParts(x, i, parts)
 		}
-		x = w.concat(i, parts)
 	}
-	if wp.factor != 1 {
-		f, err := onnxio.FromFloats("", wp.value.Const.DType, []int64{1}, []float64{wp.factor})
+	factor := wp.factor
+	if any {
+		x, factor = l.copy(w, wp, x, copies)
+	}
+	if factor != 1 {
+		f, err := onnxio.FromFloats("", wp.value.Const.DType, []int64{1}, []float64{factor})
 		if err != nil {
 			return x, err
 		}
@@ -308,21 +296,115 @@ func (l *Learnable) widen(w weaver, wp *weightPlan, x woven) (woven, error) {
 	return x, nil
 }
 
+// part is a segment of an axis and its matrix; a nil slot leaves it as it is.
+type part struct {
+	size int64 // of the small segment
+	slot *learnedSlot
+}
+
+// parts are the segments of axis i, whose whole matrix is m.
+func (l *Learnable) parts(wp *weightPlan, i int, m linmap.Matrix) ([]part, error) {
+	segs := l.plan.segments(wp, i)
+	out := make([]part, len(segs))
+	for j, s := range segs {
+		out[j].size = s.expr.Size
+		sm := m
+		if len(segs) > 1 {
+			if sm = l.plan.segmentMatrix(l.op, wp, i, s); sm == nil {
+				continue
+			}
+		}
+		var err error
+		if out[j].slot, err = l.slot(s, sm, wp); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// copiedAxis is an axis each of whose units is a multiple of a small one: which, and the factors (a value of its length).
+type copiedAxis struct {
+	index   []int64
+	factors woven
+}
+
+// copied joins the segments of an axis that copy units; it is nil if one of them does more.
+func (l *Learnable) copied(w weaver, parts []part) *copiedAxis {
+	out := &copiedAxis{}
+	var factors []woven
+	at := int64(0)
+	for _, p := range parts {
+		switch {
+		case p.slot == nil:
+			for j := range p.size {
+				out.index = append(out.index, at+j)
+			}
+			ones := linmap.Fill(l.dtype(parts), []int64{p.size}, 1)
+			factors = append(factors, woven{l.Graph.NewConst(w.label+"/grow/ones", ones), ones.Dims})
+		case p.slot.index == nil:
+			return nil
+		default:
+			for _, j := range p.slot.index {
+				out.index = append(out.index, at+j)
+			}
+			factors = append(factors, woven{p.slot.value, []int64{int64(p.slot.to)}})
+		}
+		at += p.size
+	}
+	out.factors = factors[0]
+	if len(factors) > 1 {
+		out.factors = w.concat(0, factors)
+	}
+	return out
+}
+
+// dtype is that of the segments' matrices.
+func (l *Learnable) dtype(parts []part) onnxio.DType {
+	for _, p := range parts {
+		if p.slot != nil {
+			return p.slot.dtype
+		}
+	}
+	return onnxio.Float
+}
+
+// copy grows all axes that copy units at once, and takes the weight's factor into the factors of an axis. Axes that are neither the
+// first nor the last are looked up one by one.
+func (l *Learnable) copy(w weaver, wp *weightPlan, x woven, axes []*copiedAxis) (woven, float64) {
+	last := len(x.dims) - 1
+	for i, a := range axes {
+		if a != nil && i > 0 && i < last {
+			x = w.scaleAxis(w.gather(x, i, a.index), i, a.factors)
+		}
+	}
+	first, tail := axes[0], axes[last]
+	if last == 0 {
+		tail = nil
+	}
+	if first == nil && tail == nil {
+		return x, wp.factor
+	}
+	factor := wp.factor
+	if factor != 1 {
+		by := first
+		if by == nil {
+			by = tail
+		}
+		f := linmap.Fill(wp.value.Const.DType, []int64{1}, factor)
+		scaled := *by
+		scaled.factors = w.mul(by.factors, l.Graph.NewConst(w.label+"/grow/factor", f))
+		if factor = 1; first != nil {
+			first = &scaled
+		} else {
+			tail = &scaled
+		}
+	}
+	return w.grow(x, first, tail), factor
+}
+
 // grows reports whether an axis of a weight gets another size.
 func (l *Learnable) grows(wp *weightPlan, i int) bool {
 	return l.plan.sizes.Eval(wp.axes[i]) != wp.axes[i].Size
-}
-
-// apply maps one axis by the matrix of a slot.
-func (l *Learnable) apply(w weaver, x woven, axis int, s segment, wp *weightPlan, m linmap.Matrix) (woven, error) {
-	slot, err := l.slot(s, m, wp)
-	if err != nil {
-		return x, err
-	}
-	if slot.index == nil {
-		return w.mapAxis(x, axis, woven{slot.value, []int64{int64(slot.to), int64(slot.from)}}), nil
-	}
-	return w.scaleAxis(w.gather(x, axis, slot.index), axis, woven{slot.value, []int64{int64(slot.to)}}), nil
 }
 
 // slot is the matrix of a slot, made where it is needed first.
@@ -337,7 +419,7 @@ func (l *Learnable) slot(s segment, m linmap.Matrix, wp *weightPlan) (*learnedSl
 		return have, nil
 	}
 	to, from := m.Dims()
-	slot := &learnedSlot{to: to, from: from, start: linmap.DenseOf(m)}
+	slot := &learnedSlot{to: to, from: from, start: linmap.DenseOf(m), dtype: wp.value.Const.DType}
 	dims := []int64{int64(to), int64(from)}
 	if index, values, ok := oneEach(slot.start, to, from); ok && l.o.Free != FreeDense {
 		slot.index, slot.start, dims = index, values, dims[:1]
@@ -371,18 +453,13 @@ func (l *Learnable) slot(s segment, m linmap.Matrix, wp *weightPlan) (*learnedSl
 func (l *Learnable) below(slot *learnedSlot, name string, dt onnxio.DType) error {
 	n := slot.from
 	slot.kept = n * n
-	top, err := onnxio.FromFloats("", dt, []int64{int64(n), int64(n)}, slot.start[:n*n])
-	if err != nil {
-		return err
-	}
 	dims := []int64{int64(slot.to - n), int64(n)}
 	s, err := onnxio.FromFloats("", dt, dims, slot.start[n*n:])
 	if err != nil {
 		return err
 	}
 	v := l.param(name, s)
-	slot.param = v.Name
-	slot.value = weaver{l.Graph, name}.concat(0, []woven{{l.Graph.NewConst(name+"/identity", top), top.Dims}, {v, dims}}).v
+	slot.param, slot.value = v.Name, v
 	return nil
 }
 

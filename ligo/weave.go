@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/graph/engine"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -112,4 +113,72 @@ func (w weaver) scaleAxis(x woven, axis int, by woven) woven {
 	}
 	dims[0] = by.dims[0]
 	return w.mul(x, w.reshape(by, dims...).v)
+}
+
+// mapParts applies the matrices of an axis's segments.
+func (w weaver) mapParts(x woven, axis int, parts []part) woven {
+	if len(parts) == 1 {
+		return w.mapPart(x, axis, parts[0])
+	}
+	var out []woven
+	at := int64(0)
+	for _, p := range parts {
+		index := make([]int64, p.size)
+		for j := range index {
+			index[j] = at + int64(j)
+		}
+		at += p.size
+		out = append(out, w.mapPart(w.gather(x, axis, index), axis, p))
+	}
+	return w.concat(axis, out)
+}
+
+// mapPart applies one matrix. Of [I; S], I costs nothing.
+func (w weaver) mapPart(x woven, axis int, p part) woven {
+	s := p.slot
+	switch {
+	case s == nil:
+		return x
+	case s.index != nil:
+		return w.scaleAxis(w.gather(x, axis, s.index), axis, woven{s.value, []int64{int64(s.to)}})
+	case s.kept > 0:
+		return w.concat(axis, []woven{x, w.mapAxis(x, axis, woven{s.value, []int64{int64(s.to - s.from), int64(s.from)}})})
+	}
+	return w.mapAxis(x, axis, woven{s.value, []int64{int64(s.to), int64(s.from)}})
+}
+
+// grow is the engine's operator for units that are multiples of small ones, along the first and the last axis (nil: as it is).
+func (w weaver) grow(x woven, first, last *copiedAxis) woven {
+	dims, flat := slices.Clone(x.dims), slices.Clone(x.dims)
+	if n := len(dims) - 1; n > 1 {
+		// What lies between goes with the axis that stays, or with the first.
+		between := int64(1)
+		for _, d := range dims[1:n] {
+			between *= d
+		}
+		switch {
+		case last == nil:
+			flat = []int64{dims[0], between * dims[n]}
+		case first == nil:
+			flat = []int64{dims[0] * between, dims[n]}
+		default:
+			x = w.scaleAxis(w.gather(x, 0, first.index), 0, first.factors)
+			return w.grow(x, nil, last)
+		}
+	}
+	in := []*graph.Value{w.reshape(x, flat...).v}
+	for i, a := range []*copiedAxis{first, last} {
+		if a == nil {
+			in = append(in, nil, nil)
+			continue
+		}
+		in = append(in, w.ints(a.index...), a.factors.v)
+		flat[i], dims[i*(len(dims)-1)] = int64(len(a.index)), int64(len(a.index))
+	}
+	if len(flat) == 1 {
+		in = in[:3]
+	}
+	out := w.g.NewValue(w.label+"/grow", nil)
+	w.g.NewNode("Grow", engine.Domain, w.label+"/grow/Grow", in, []*graph.Value{out})
+	return w.reshape(woven{out, flat}, dims...)
 }
