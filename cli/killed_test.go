@@ -26,7 +26,7 @@ func TestLearnKilled(t *testing.T) {
 	}
 	in := gpt2(t)
 	checkpoints := beside(in, "checkpoints")
-	args := []string{"expand", in, "--data", stream(t, filepath.Dir(in), 3000), "--steps", "60", "--batch", "2", "--seq-len", "16", "--init", "paper", "--verbose"}
+	args := []string{"expand", in, "--data", stream(t, filepath.Dir(in), 3000), "--steps", "60", "--batch", "2", "--seq-len", "16", "--init", "paper", "--threads", "1", "--verbose"}
 	ok(t, append(args, beside(in, "straight.onnx"))...)
 	args = append(args, beside(in, "out.onnx"), "--checkpoint", checkpoints, "--checkpoint-every", "1", "--force")
 

@@ -45,7 +45,7 @@ func learns(t *testing.T, args ...string) learned {
 func TestLearn(t *testing.T) {
 	in := gpt2(t)
 	tokens := stream(t, filepath.Dir(in), 3000)
-	usual := []string{in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--steps", "20"}
+	usual := []string{in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--steps", "20", "--threads", "1"}
 	for _, c := range []struct {
 		name, flags string
 		free, tie   string
@@ -110,7 +110,8 @@ func TestAuto(t *testing.T) {
 	in := gpt2(t)
 	dir := filepath.Dir(in)
 	tokens := stream(t, dir, 3000)
-	args := []string{"expand", in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--method", "auto", "--steps", "4", "--probe-steps", "3", "--probe-lr", "1e-3"}
+	args := []string{"expand", in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--method", "auto", "--steps", "4", "--probe-steps", "3", "--probe-lr", "1e-3",
+		"--threads", "1"}
 	type trial struct {
 		Name, Method, Skipped       string
 		Operator_steps, Plain_steps int
@@ -185,17 +186,17 @@ func same(t *testing.T, a, b string) {
 func TestLearnFamilies(t *testing.T) {
 	bert := save(t, fixtures.BERT(fixtures.Config{}))
 	tokens := stream(t, filepath.Dir(bert), 2000)
-	got := learns(t, bert, beside(bert, "out.onnx"), "--data", tokens, "--steps", "10", "--batch", "4", "--seq-len", "12", "--mask-token", "66", "--init", "paper", "--width", "1.5")
+	got := learns(t, bert, beside(bert, "out.onnx"), "--data", tokens, "--steps", "10", "--batch", "4", "--seq-len", "12", "--mask-token", "66", "--init", "paper", "--width", "1.5", "--threads", "1")
 	if got.Learned.Loss != "masked-lm" || got.Learned.Best_step == 0 {
 		t.Errorf("%+v", *got.Learned)
 	}
 	vit := save(t, fixtures.ViT(fixtures.Config{}))
-	got = learns(t, vit, beside(vit, "out.onnx"), "--data", images(t, filepath.Dir(vit), 30), "--steps", "10", "--batch", "6", "--init", "paper")
+	got = learns(t, vit, beside(vit, "out.onnx"), "--data", images(t, filepath.Dir(vit), 30), "--steps", "10", "--batch", "6", "--init", "paper", "--threads", "1")
 	if got.Learned.Loss != "classify" || got.Learned.Best_step == 0 || got.Learned.Data.Eval_examples != 3 {
 		t.Errorf("%+v", *got.Learned)
 	}
 	student, master := gpt2(t), save(t, fixtures.GPT2(fixtures.Config{Seed: 5, Layers: 3}))
-	got = learns(t, student, beside(student, "out.onnx"), "--data", tokens, "--teacher", master, "--steps", "5", "--batch", "2", "--seq-len", "12", "--init", "paper")
+	got = learns(t, student, beside(student, "out.onnx"), "--data", tokens, "--teacher", master, "--steps", "5", "--batch", "2", "--seq-len", "12", "--init", "paper", "--threads", "1")
 	if got.Learned.Loss != "distill" || got.Learned.Best_step == 0 {
 		t.Errorf("%+v", *got.Learned)
 	}
@@ -244,7 +245,7 @@ func TestLearnPrints(t *testing.T) {
 	in := gpt2(t)
 	dir := filepath.Dir(in)
 	tokens := stream(t, dir, 3000)
-	args := []string{"expand", in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--steps", "10", "--init", "paper"}
+	args := []string{"expand", in, "--data", tokens, "--batch", "4", "--seq-len", "16", "--steps", "10", "--init", "paper", "--threads", "1"}
 	r := ok(t, append(args, beside(in, "out.onnx"))...)
 	numbers := regexp.MustCompile(`-?[0-9]+(\.[0-9]+)?(e[-+][0-9]+)?(ms|s|K|M|kB)?\b`)
 	spaces := regexp.MustCompile(` +`)
