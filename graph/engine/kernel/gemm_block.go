@@ -8,8 +8,10 @@ import (
 )
 
 // Blocking of the matrix product, as Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, do it:
-// a packed block of A (blockM x blockK) stays in the second-level cache, a packed panel of B (blockK x a tile's width) in the
-// first, and packed columns of B (groupK x as many as packedB allows) in the third.
+// a block of A (blockM x blockK) stays in the second-level cache, a packed panel of B (blockK x a tile's width) in the first, and
+// packed columns of B (groupK x as many as packedB allows) in the third. A itself is packed for tiles that need it only: vector units
+// multiply with one element of A at a time, which may come from anywhere, and a block is small enough for the cache and the pages of
+// the processor even where its rows are far apart (measured up to rows 16 KiB apart, all in the same sets of the first-level cache).
 const (
 	blockM  = 168
 	blockK  = 384
@@ -236,7 +238,11 @@ func (g *gemm[T]) multiply(stage, from, to, pc, kc, jc, j0, j1 int) {
 	}
 	h := g.tile.heights[0]
 	n := blocksOf(kc)
-	room := borrow[T]((to-from)*h*((kc+n-1)/n) + maxTile + blockK*g.tile.full)
+	panels := 1
+	if g.tile.packed {
+		panels = to - from
+	}
+	room := borrow[T](panels*h*((kc+n-1)/n) + maxTile + blockK*g.tile.full)
 	defer giveBack(room)
 	for i := range n {
 		p0, p1 := i*kc/n, (i+1)*kc/n
@@ -259,16 +265,21 @@ func (g *gemm[T]) multiply(stage, from, to, pc, kc, jc, j0, j1 int) {
 			if pc+p0 > 0 {
 				beta = 1
 			}
-			g.column(*room, from, to, i0, p1-p0, b, ldb, jc+j, cols, w, beta)
+			g.column(*room, from, to, i0, pc+p0, p1-p0, b, ldb, jc+j, cols, w, beta)
 		}
 	}
 }
 
-// packA packs rows from i0 on, k elements from pc on.
+// packA packs rows from i0 on, k elements from pc on. Only the last panel, where rows are missing, is packed if the tile takes A where
+// it lies.
 func (g *gemm[T]) packA(dst []T, from, to, i0, pc, k int) {
 	for q := from; q < to; q++ {
 		h := g.tile.height(g.m-i0, g.panels-q)
 		rows := min(h, g.m-i0)
+		if rows == h && !g.tile.packed {
+			i0 += rows
+			continue
+		}
 		if g.transA {
 			g.tile.packCols(dst[:h*k], g.a[pc*g.lda+i0:], g.lda, rows, k, h)
 		} else {
@@ -279,25 +290,33 @@ func (g *gemm[T]) packA(dst []T, from, to, i0, pc, k int) {
 	}
 }
 
-// column multiplies packed panels of rows, from i0 on, with a panel of columns, from j on.
-func (g *gemm[T]) column(room []T, from, to, i0, k int, b []T, ldb, j, cols, w int, beta T) {
-	edge, pa := room[:maxTile], room[maxTile+blockK*g.tile.full:]
+// column multiplies rows from i0 on, k elements from pc on, with a panel of columns, from j on.
+func (g *gemm[T]) column(room []T, from, to, i0, pc, k int, b []T, ldb, j, cols, w int, beta T) {
+	edge, packed := room[:maxTile], room[maxTile+blockK*g.tile.full:]
 	for q := from; q < to; q++ {
 		h := g.tile.height(g.m-i0, g.panels-q)
 		rows := min(h, g.m-i0)
+		a, lda, step := packed, 1, h
+		switch {
+		case g.tile.packed || rows < h:
+			packed = packed[h*k:]
+		case g.transA:
+			a, step = g.a[pc*g.lda+i0:], g.lda
+		default:
+			a, lda, step = g.a[i0*g.lda+pc:], g.lda, 1
+		}
 		if c := g.c[i0*g.ldc+j:]; rows == h && cols == w {
-			g.tile.run(h, w, k, pa, b, ldb, c, g.ldc, g.alpha, beta)
+			g.tile.run(h, w, k, a, lda, step, b, ldb, c, g.ldc, g.alpha, beta)
 		} else {
 			// What is past the edge of C is computed, and lost.
 			for r := 0; r < rows && beta != 0; r++ {
 				copy(edge[r*w:], c[r*g.ldc:r*g.ldc+cols])
 			}
-			g.tile.run(h, w, k, pa, b, ldb, edge, w, g.alpha, beta)
+			g.tile.run(h, w, k, a, lda, step, b, ldb, edge, w, g.alpha, beta)
 			for r := range rows {
 				copy(c[r*g.ldc:r*g.ldc+cols], edge[r*w:])
 			}
 		}
-		pa = pa[h*k:]
 		i0 += rows
 	}
 }

@@ -148,6 +148,43 @@ func TestGemm(t *testing.T) {
 	t.Run("float64", func(t *testing.T) { testGemm(t, tiles64()) })
 }
 
+// TestGemmRows: every number of rows, at every distance, gives what the definition does, and no element of A is read that is not one of
+// op(A)'s: what is between them is not a number, and after the last there is nothing.
+func TestGemmRows(t *testing.T) {
+	t.Run("float32", func(t *testing.T) { testGemmRows(t, tiles32()) })
+	t.Run("float64", func(t *testing.T) { testGemmRows(t, tiles64()) })
+}
+
+func testGemmRows[T Float](t *testing.T, tiles []tile[T]) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for m := 1; m <= 60; m++ {
+		for i, ld := range []int{0, 5, 1024, 3 * 1024} { // 0: the rows follow upon each other
+			for mode := range 4 {
+				n, k := 1+r.IntN(70), 1+r.IntN(40)
+				if (m+i+mode)%16 == 0 {
+					k = blockK + 1 + r.IntN(20)
+				}
+				p := newCase[T](r, mode&1 != 0, mode&2 != 0, m, n, k, 1, T(m%2))
+				rows, cols := m, k
+				if p.transA {
+					rows, cols = k, m
+				}
+				p.lda = max(ld, cols)
+				p.a = randoms[T](r, (rows-1)*p.lda+cols)
+				for x := range p.a {
+					if x%p.lda >= cols {
+						p.a[x] = T(math.NaN())
+					}
+				}
+				p.check(t, "Gemm", p.gemm(1))
+				for _, tl := range tiles {
+					p.check(t, fmt.Sprintf("%s lda %d", tl.name, p.lda), p.blocked(tl, 1+m%2))
+				}
+			}
+		}
+	}
+}
+
 // TestGemmThreads: the bits are those of one goroutine, whatever the cut.
 func TestGemmThreads(t *testing.T) {
 	t.Run("float32", func(t *testing.T) { testGemmThreads(t, tiles32()) })

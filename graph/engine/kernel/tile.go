@@ -3,15 +3,17 @@ package kernel
 // maxTile is the largest number of elements that a tile of C has.
 const maxTile = 14 * 32
 
-// tile is a register-blocked product of a packed panel of A with some columns of B, for a few heights and two widths: full, and
+// tile is a register-blocked product of some rows of A with some columns of B, for a few heights and two widths: full, and
 // narrow for what is left of the columns (0: none).
 type tile[T Float] struct {
 	name         string
 	heights      []int // descending
 	full, narrow int
-	// run computes c[i*ldc+j] = alpha * sum over p < k of a[p*m+i] * b[p*ldb+j], p ascending, plus beta * c[i*ldc+j] if beta is
-	// not 0, for m (a height) rows and n (full or narrow) columns. Every element is computed alike in all of them.
-	run func(m, n, k int, a, b []T, ldb int, c []T, ldc int, alpha, beta T)
+	// run computes c[i*ldc+j] = alpha * sum over p < k of a[i*lda+p*step] * b[p*ldb+j], p ascending, plus beta * c[i*ldc+j] if beta
+	// is not 0, for m (a height) rows and n (full or narrow) columns. Every element is computed alike in all of them.
+	run func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, alpha, beta T)
+	// packed says that run wants a panel of A: lda is 1 and step the height.
+	packed bool
 	// packRows and packCols are those of the package, or faster ones.
 	packRows func(dst, src []T, ld, rows, k, w int)
 	packCols func(dst, src []T, ld, cols, k, w int)
@@ -33,12 +35,12 @@ func pickTile[T Float]() tile[T] {
 }
 
 func portable[T Float]() tile[T] {
-	return tile[T]{name: "portable", heights: []int{4}, full: 2, run: tile4x2[T], packRows: packRows[T, T], packCols: packCols[T, T]}
+	return tile[T]{name: "portable", packed: true, heights: []int{4}, full: 2, run: tile4x2[T], packRows: packRows[T, T], packCols: packCols[T, T]}
 }
 
 // tile4x2 is the portable tile. It keeps eight accumulators in registers; larger tiles spill on amd64, which has fifteen usable
 // scalar registers.
-func tile4x2[T Float](_, _, k int, a, b []T, ldb int, c []T, ldc int, alpha, beta T) {
+func tile4x2[T Float](_, _, k int, a []T, _, _ int, b []T, ldb int, c []T, ldc int, alpha, beta T) {
 	var c00, c01, c10, c11, c20, c21, c30, c31 T
 	for p := range k {
 		q, r := (*[4]T)(a[4*p:]), (*[2]T)(b[p*ldb:])

@@ -10,8 +10,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// tile describes a product of a packed panel of m rows with n vectors of columns. The accumulators of the largest fill all vector
-// registers but those for n columns of b and two elements of a.
+// tile describes a product of m rows with n vectors of columns. The accumulators of the largest fill all vector registers but those
+// for n columns of b and two elements of a.
 type tile struct {
 	isa   string
 	bytes int // of an element
@@ -53,12 +53,14 @@ func (t tile) emit() {
 		letter, elem = "d", "float64"
 	}
 	name := fmt.Sprintf("%stile%dx%d%s", letter, t.m, t.cols(), t.isa)
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(k int, a, b *%s, ldb int, c *%s, ldc int, alpha, beta %s, read bool)", elem, elem, elem))
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(k int, a *%[1]s, lda, step int, b *%[1]s, ldb int, c *%[1]s, ldc int, alpha, beta %[1]s, read bool)", elem))
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes c[i,j] = alpha * sum over p < k of a[p*%d+i] * b[p,j], plus beta * c[i,j] if c is to be read.", name, t.m),
-		"Rows of b and c are ldb and ldc bytes apart.")
+	Doc(fmt.Sprintf("%s computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.", name),
+		"Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.")
 	k := Load(Param("k"), GP64())
-	a := Load(Param("a"), GP64())
+	a := t.rows()
+	step := GP64()
+	Load(Param("step"), step)
 	b := Load(Param("b"), GP64())
 	ldb := Load(Param("ldb"), GP64())
 	c := Load(Param("c"), GP64())
@@ -91,16 +93,61 @@ func (t tile) emit() {
 	}
 	for i, row := range sums {
 		x := t.vector()
-		t.broadcast(Mem{Base: a, Disp: i * t.bytes}, x)
+		t.broadcast(a.at(i), x)
 		for j, s := range row {
 			t.fma(x, cols[j], s)
 		}
 	}
-	ADDQ(Imm(uint64(t.m*t.bytes)), a)
+	a.advance(step)
 	ADDQ(ldb, b)
 	DECQ(k)
 	JNZ(LabelRef(loop))
 	t.store(name, sums, c, ldc)
+}
+
+// rows addresses up to 14 rows of a with two bases, seven rows apart, and multiples of lda.
+type rows struct {
+	base []reg.GPVirtual
+	ld   [6]reg.GPVirtual // 1, 3 and 5 times lda
+}
+
+func (t tile) rows() rows {
+	r := rows{base: []reg.GPVirtual{GP64()}}
+	Load(Param("a"), r.base[0])
+	for _, n := range []int{1, 3, 5} {
+		r.ld[n] = GP64()
+	}
+	Load(Param("lda"), r.ld[1])
+	LEAQ(Mem{Base: r.ld[1], Index: r.ld[1], Scale: 2}, r.ld[3])
+	if t.m > 5 {
+		LEAQ(Mem{Base: r.ld[1], Index: r.ld[1], Scale: 4}, r.ld[5])
+	}
+	if t.m > 7 {
+		r.base = append(r.base, GP64())
+		LEAQ(Mem{Base: r.base[0], Index: r.ld[3], Scale: 2}, r.base[1])
+		ADDQ(r.ld[1], r.base[1])
+	}
+	return r
+}
+
+// at is where row i is.
+func (r rows) at(i int) Mem {
+	base, n := r.base[i/7], i%7
+	switch n {
+	case 0:
+		return Mem{Base: base}
+	case 1, 2, 4:
+		return Mem{Base: base, Index: r.ld[1], Scale: uint8(n)}
+	case 3, 6:
+		return Mem{Base: base, Index: r.ld[3], Scale: uint8(n / 3)}
+	}
+	return Mem{Base: base, Index: r.ld[5], Scale: 1}
+}
+
+func (r rows) advance(step reg.GPVirtual) {
+	for _, b := range r.base {
+		ADDQ(step, b)
+	}
 }
 
 // store writes alpha times the sums, plus beta times what is there.
