@@ -111,7 +111,7 @@ func TestHostileOperators(t *testing.T) {
 			o.edit(t, "ligoonnx.growth", func(m map[string]any) { at(m, "learned")["steps"] = -1 })
 		}},
 		"size": {"grows to 1099511627776, its matrix R to 24", func(o opened) {
-			o.edit(t, "ligoonnx.growth", func(m map[string]any) { at(m, "axes")["hidden"] = 1 << 40 })
+			o.edit(t, "ligoonnx.growth", func(m map[string]any) { at(m, "axes")["hidden"] = int64(1) << 40 })
 		}},
 		"unknown axis":  {"there are no matrices for it", func(o opened) { o.edit(t, "ligoonnx.growth", func(m map[string]any) { at(m, "axes")["other"] = 7 }) }},
 		"layers":        {"makes 3 layers, the model gets 1000000000", func(o opened) { o.edit(t, "ligoonnx.growth", func(m map[string]any) { m["layers"] = []int64{1e9} }) }},
@@ -288,13 +288,13 @@ func TestOperatorOfAnotherModel(t *testing.T) {
 		}), a},
 		"a free term of nothing": {"the model has no such tensor", changed(func(o opened) {
 			o.edit(t, content, func(m map[string]any) {
-				at(m, "free")["x"] = map[string]any{"dtype": "float64", "shape": []int{1 << 40}, "filled": true}
+				at(m, "free")["x"] = map[string]any{"dtype": "float64", "shape": []int64{1 << 40}, "filled": true}
 			})
 			o.set("N/x", safetensors.F64, []float64{1})
 		}), a},
 		"a free term as large as it likes": {"the grown tensor is float64 of", changed(func(o opened) {
 			o.edit(t, content, func(m map[string]any) {
-				at(m, "free")["wte.weight"] = map[string]any{"dtype": "float64", "shape": []int{1 << 40, 1 << 40}, "filled": true}
+				at(m, "free")["wte.weight"] = map[string]any{"dtype": "float64", "shape": []int64{1 << 40, 1 << 40}, "filled": true}
 			})
 			o.set("N/wte.weight", safetensors.F64, []float64{1})
 		}), a},

@@ -179,9 +179,13 @@ func (f *OperatorFile) inverseTasks(s *OperatorSummary) (work []task) {
 			s.Inverses[i].Off = &off
 		}})
 	}
-	writers, readers := map[string][]string{}, map[string][]string{}
+	writers, readers, learned := map[string][]string{}, map[string][]string{}, map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(f.slots)) {
-		switch axis := slotAxis(key); key[0] {
+		axis := slotAxis(key)
+		for _, name := range strings.Fields(axis) {
+			learned[strings.Trim(name, "()")] = true // a factor of a product has no reader of its own any more
+		}
+		switch key[0] {
 		case 'R':
 			writers[axis] = append(writers[axis], key)
 		case 'L', 'F':
@@ -193,7 +197,7 @@ func (f *OperatorFile) inverseTasks(s *OperatorSummary) (work []task) {
 		prefix = startPrefix
 	}
 	for _, axis := range slices.Sorted(maps.Keys(f.axes)) {
-		if m := f.axes[axis]; readers[axis] == nil || writers[axis] == nil {
+		if m := f.axes[axis]; !learned[axis] {
 			add(axis, prefix+"L/"+axis, prefix+"R/"+axis, m.L, m.R)
 		}
 	}
