@@ -75,13 +75,16 @@ func (l *learning) parseAuto(c *cli.Context) (err error) {
 }
 
 // try finds the best way to grow. The plan and what was learned are the chosen trial's.
-func (l *learning) try(ctx context.Context, plan func(ligo.Method) (*ligo.Plan, error)) (*ligo.Plan, *ligo.Operator, error) {
+func (l *learning) try(ctx context.Context, first *ligo.Plan, plan func(ligo.Method) (*ligo.Plan, error)) (*ligo.Plan, *ligo.Operator, error) {
 	spec, err := l.spec(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	// The data is opened for the small model's task: those of the large ones take the same.
-	if l.task, err = train.NewTask(ctx, l.m.Graph, spec); err != nil {
+	// The data is opened for the first large model: the others take the same.
+	if _, err := l.grown(ctx, first); err != nil {
+		return nil, nil, err
+	}
+	if l.task, err = train.NewTask(ctx, l.graph, spec); err != nil {
 		return nil, nil, l.refused(err)
 	}
 	if err := l.openData(ctx); err != nil {

@@ -129,7 +129,7 @@ func (p *program) expand(c *cli.Context) (err error) {
 		l.in, l.out, l.m = in, out, m
 		defer func() { err = errors.Join(err, l.close()) }()
 		if l.probe != nil {
-			j.plan, j.operator, err = l.try(c.Context, func(method ligo.Method) (*ligo.Plan, error) {
+			j.plan, j.operator, err = l.try(c.Context, j.plan, func(method ligo.Method) (*ligo.Plan, error) {
 				return p.makePlan(c, m, a, t, ligo.Options{Method: method, Seed: o.Seed})
 			})
 		} else {

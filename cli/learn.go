@@ -171,9 +171,9 @@ func (l *learning) run(ctx context.Context, plan *ligo.Plan) (*ligo.Operator, er
 	if err != nil {
 		return nil, err
 	}
-	start, err := plan.Operator(ctx)
+	start, err := l.grown(ctx, plan)
 	if err != nil {
-		return nil, inFile(l.in, err)
+		return nil, err
 	}
 	l.term.step("preparing to learn", 0, 0, "")
 	l.options.Train = l.o
@@ -207,6 +207,20 @@ func (l *learning) run(ctx context.Context, plan *ligo.Plan) (*ligo.Operator, er
 		return nil, inFile(l.in, err) // it went well for a while: nothing is wrong with the call
 	}
 	return nil, l.refused(err)
+}
+
+// grown makes the model at the start of learning the one that data is matched with: a deeper one may have more inputs.
+func (l *learning) grown(ctx context.Context, plan *ligo.Plan) (*ligo.Operator, error) {
+	start, err := plan.Operator(ctx)
+	if err != nil {
+		return nil, inFile(l.in, err)
+	}
+	grown, err := ligo.Apply(ctx, plan, start)
+	if err != nil {
+		return nil, inFile(l.in, err)
+	}
+	l.graph = grown.Graph
+	return start, nil
 }
 
 // holdOut takes the data to measure the loss on from that to learn on, where none is given.

@@ -202,6 +202,35 @@ func TestLearnFamilies(t *testing.T) {
 	}
 }
 
+// Exporters' models learn: with caches, whose inputs become more as the model becomes deeper, with rotary embeddings, of fixed sizes.
+func TestLearnExportedModels(t *testing.T) {
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens.bin")
+	raw := make([]byte, 4000)
+	for i := range raw {
+		if i%2 == 0 {
+			raw[i] = byte(i * i / 7 % 9) // tokens that every vocabulary has
+		}
+	}
+	if err := os.WriteFile(tokens, raw, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"hf_llama_past_dyn23", "hf_llama_past_ts17", "hf_gemma2_dyn18", "hf_phi_dyn18", "gpt2_s_op17_static"} {
+		t.Run(name, func(t *testing.T) {
+			in, out := fixtures.Path(t, name), filepath.Join(t.TempDir(), "out.onnx")
+			args := []string{in, out, "--data", tokens, "--loss", "causal-lm", "--steps", "3", "--batch", "2", "--threads", "1"}
+			if !strings.Contains(name, "static") {
+				args = append(args, "--seq-len", "8")
+			}
+			if got := learns(t, append(args, "--init", "paper")...).Learned; got.Best_step == 0 {
+				t.Errorf("%+v", *got)
+			}
+			ok(t, "verify", in, out)
+			ok(t, append([]string{"expand", "--force", "--method", "auto", "--probe-steps", "2"}, args...)...)
+		})
+	}
+}
+
 func TestLearnInterruptedAndResumed(t *testing.T) {
 	in := gpt2(t)
 	tokens := stream(t, filepath.Dir(in), 3000)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/ligo/train"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 	"github.com/ligoonnx/ligoonnx/verify"
@@ -153,7 +154,8 @@ type training struct {
 	c       *cli.Context
 	in, out string
 	m       verify.Model
-	stage   string // for progress
+	graph   *graph.Graph // of the model that is trained: what data is matched with
+	stage   string       // for progress
 	task    *train.Task
 	o       train.Options
 	data    dataOptions

@@ -112,7 +112,8 @@ func (t *training) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	spec.Only, spec.Freeze = t.data.only, t.data.freeze
-	if t.task, err = train.NewTask(ctx, t.m.Graph, spec); err != nil {
+	t.graph = t.m.Graph
+	if t.task, err = train.NewTask(ctx, t.graph, spec); err != nil {
 		return t.refused(err)
 	}
 	return t.openData(ctx)
@@ -205,7 +206,7 @@ func (t *training) openFeed(ctx context.Context, specs []string, eval bool) (*fe
 		return nil, callf(t.c, "--mask-token is missing: the id of the token that hides others (the tokenizer names none)")
 	}
 	o.Labels = labelsOf(t.task)
-	c, err := corpus.Open(ctx, t.m.Graph, specs, o)
+	c, err := corpus.Open(ctx, t.graph, specs, o)
 	if err != nil {
 		return nil, t.refused(err)
 	}
