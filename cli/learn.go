@@ -278,8 +278,11 @@ func (l *learning) print() {
 	if o.Learn.Additive {
 		what = append(what, "with free terms")
 	}
-	l.printf("\n%s, %s numbers of the operator (%s) learned in %d steps on %s %s in %s, %s\n", l.data.loss, count(int64(r.Elements)), strings.Join(what, ", "),
-		o.Train.Steps, count(n), unit, elapsed.Round(10*time.Millisecond), l.speed(elapsed))
+	l.printf("\n%s, %s numbers of the operator (%s) learned in %d steps", l.data.loss, count(int64(r.Elements)), strings.Join(what, ", "), o.Train.Steps)
+	if n > 0 { // not of a checkpoint that was at its end
+		l.printf(" on %s %s in %s, %s", count(n), unit, elapsed.Round(10*time.Millisecond), l.speed(elapsed))
+	}
+	l.printf("\n")
 	if r.BestStep == 0 {
 		l.printf("no step lowered the held-out loss: the operator is the start\n")
 	}

@@ -261,6 +261,10 @@ func TestLearnInterruptedAndResumed(t *testing.T) {
 	}
 	ok(t, append(args, "--resume", "--threads", "2")...)
 	same(t, straight, resumed)
+	if r := ok(t, append(args, "--resume", "--force")...); !strings.Contains(r.out, "learned in 9 steps\n") {
+		t.Errorf("nothing is left to learn, but it prints\n%s", r.out)
+	}
+	same(t, straight, resumed)
 	text, err := os.ReadFile(metrics)
 	if err != nil {
 		t.Fatal(err)
