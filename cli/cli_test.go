@@ -351,16 +351,6 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestDemo(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "models")
-	r := ok(t, "demo", "--dir", dir)
-	if strings.Count(r.out, "PASS") != 4 || r.err != "" || !strings.Contains(files(t, dir), "gpt2-grown.onnx") {
-		t.Errorf("demo prints\n%s%s", r.out, r.err)
-	}
-	refused(t, 2, []string{"exists already"}, "demo", "--dir", dir)
-	ok(t, "demo", "--dir", dir, "--force")
-}
-
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		script := ok(t, "completion", shell).out

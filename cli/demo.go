@@ -1,48 +1,56 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ligoonnx/ligoonnx/fixtures"
-	"github.com/ligoonnx/ligoonnx/ligo"
-	"github.com/ligoonnx/ligoonnx/onnxio"
+	"github.com/ligoonnx/ligoonnx/ligo/race"
 )
 
-// story is one growth of the demonstration.
-type story struct {
-	name   string
-	what   string
-	model  *onnxio.Model
-	target ligo.Target
-}
+const demoSchema = "ligoonnx/demo@1"
 
-func stories() []story {
-	gpt := fixtures.Config{Layers: 3, Hidden: 96, Heads: 3, Vocab: 256, Positions: 128, Seed: 1}
-	bert := fixtures.Config{Layers: 2, Hidden: 64, Heads: 4, Vocab: 256, Positions: 128, Seed: 2}
-	return []story{
-		{"gpt2", "GPT-2-like, twice as wide and deep", fixtures.GPT2(gpt), ligo.Target{}},
-		{"gpt2-odd", "GPT-2-like, odd sizes", fixtures.GPT2(gpt), ligo.Target{Hidden: 160, Heads: 5, Layers: 5}},
-		{"bert", "BERT-like, twice as wide and deep", fixtures.BERT(bert), ligo.Target{}},
-		{"bert-odd", "BERT-like, 1.5x as wide", fixtures.BERT(bert), ligo.Target{Width: 1.5}},
-	}
+// demoJSON is everything the demonstration has found out.
+type demoJSON struct {
+	Schema  string       `json:"schema"`
+	Fast    bool         `json:"fast"`
+	Seed    uint64       `json:"seed"`
+	Growths []growthJSON `json:"growths"`
+	Text    textJSON     `json:"text"`
+	// Batch is rows and tokens of a row.
+	Batch [2]int64   `json:"batch"`
+	Story *race.Told `json:"story"`
+	// Savings are of the curves, in their order; the first is the reference.
+	Savings []savingJSON `json:"savings"`
+	Report  string       `json:"report"`
+	Seconds float64      `json:"seconds"`
 }
 
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Usage: "make small models, grow them, verify them: the whole story in a few seconds",
-		Description: `Every row is a growth by expand with its certificate by verify. The models have random weights; what counts is that the grown
-model computes the same function, to rounding, or says why not.`,
+		Name: "demo", Usage: "the whole story: train a small model, grow it in several ways, train on, compare",
+		Description: `First, small models with random weights are grown and verified: the grown model computes the same function, to rounding, or
+says why not. Then a byte-level GPT is trained on the source code of Go's standard library and grown by the exact start, by stacking
+and by a learned LiGO operator; each large model is trained on the same batches as one from scratch, for the same FLOPs. The table
+says what each saves on the way to scratch's last loss, learning the operator included; report.html has the curves. It takes about a
+minute on two cores.`,
 		UsageText: `  ligoonnx demo
-  ligoonnx demo --dir models    keeps the files`,
+  ligoonnx demo --fast           the same with tiny models, in a few seconds
+  ligoonnx demo --dir models     keeps the models
+  ligoonnx demo --text book.txt  trains on another text`,
 		Flags: []cli.Flag{
+			toggle(growthFlags, "fast", "tiny models, a few seconds"),
+			text(growthFlags, "text", "FILE|train on that; the standard library's source unless given"),
+			text(growthFlags, "seed", "N|seed of everything random; 0 unless given"),
+			text(growthFlags, "threads", "N|threads to use; the machine's unless given"),
+			text(outputFlags, "out", "FOLDER|write report.html there; the current folder unless given"),
 			text(outputFlags, "dir", "FOLDER|keep the models there; a temporary folder unless given"),
-			toggle(outputFlags, "force", "replace models that exist there", "f"),
+			toggle(outputFlags, "force", "replace models in that folder, and a report.html that is not a demo's", "f"),
+			toggle(outputFlags, "json", "print JSON (ligoonnx/demo@1)"),
 			toggle(otherFlags, "quiet", "print only the result and errors", "q"),
 			toggle(otherFlags, "verbose", "print every step", "v"),
 		},
@@ -50,77 +58,93 @@ model computes the same function, to rounding, or says why not.`,
 	}
 }
 
-func (p *program) demo(c *cli.Context) error {
+// demonstration is one run of the command.
+type demonstration struct {
+	*program
+	c       *cli.Context
+	dir     string // of the models
+	force   bool
+	threads int
+	result  demoJSON
+}
+
+func (p *program) demo(c *cli.Context) (err error) {
 	if _, err := operands(c); err != nil {
 		return err
 	}
-	dir := c.String("dir")
-	force := c.Bool("force")
-	if dir == "" {
-		temporary, err := os.MkdirTemp("", "ligoonnx-demo-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(temporary)
-		dir, force = temporary, true
-	} else if err := os.MkdirAll(dir, 0o777); err != nil {
+	start := time.Now()
+	d := &demonstration{program: p, c: c, dir: c.String("dir"), force: c.Bool("force"), result: demoJSON{Schema: demoSchema, Fast: c.Bool("fast")}}
+	if d.result.Seed, err = seed(c); err != nil {
 		return err
 	}
-	start := time.Now()
-	rows := [][]string{{"MODEL", "LAYERS", "HIDDEN", "HEADS", "PARAMETERS", "PROMISED", "MAX|Δ|", "TOLERANCE", "MAX|OUT|", "VERDICT"}}
-	var why []string
-	inner := p.term
-	for i, s := range stories() {
-		p.term.step("growing", i, len(stories()), s.what)
-		p.term.quiet = !inner.verbose // one line of progress is enough, unless every step is asked for
-		row, reasons, err := p.tell(c, s, dir, force)
-		p.term.quiet = inner.quiet
-		if err != nil {
+	if d.threads, err = natural(c, "threads", 1, 0); err != nil {
+		return err
+	}
+	if err := d.place(); err != nil {
+		return err
+	}
+	if d.dir == "" {
+		if d.dir, err = os.MkdirTemp("", "ligoonnx-demo-"); err != nil {
 			return err
 		}
-		rows = append(rows, row)
-		for _, r := range reasons {
-			why = append(why, fmt.Sprintf("%s: %s", s.what, r))
-		}
+		defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
+		d.force = true
+	} else if err := os.MkdirAll(d.dir, 0o777); err != nil {
+		return err
 	}
-	p.table(rows)
-	for _, w := range why {
-		p.printf("\nnot exact: %s", w)
+	if err := d.growths(); err != nil {
+		return err
 	}
-	p.printf("\n%d models grown and verified in %s\n", len(rows)-1, time.Since(start).Round(10*time.Millisecond))
-	if c.String("dir") != "" {
-		p.printf("the files are in %s; try: ligoonnx inspect %s\n", dir, filepath.Join(dir, "gpt2.onnx"))
-	} else {
-		p.printf("now with your own: ligoonnx expand small.onnx large.onnx\n")
+	if !c.Bool("json") {
+		d.printGrowths(time.Since(start))
+	}
+	if err := d.story(); err != nil {
+		return err
+	}
+	d.result.Seconds = time.Since(start).Seconds()
+	if err := d.writeReport(); err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return p.json(d.result)
+	}
+	d.printStory()
+	return nil
+}
+
+// place decides where the report goes, before any work.
+func (d *demonstration) place() error {
+	out := d.c.String("out")
+	if out == "" {
+		out = "."
+	} else if err := os.MkdirAll(out, 0o777); err != nil {
+		return err
+	}
+	d.result.Report = filepath.Join(out, "report.html")
+	text, err := os.ReadFile(d.result.Report)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !d.force && !ownReport(text):
+		return callf(d.c, "%s exists already, and no demo has written it; --force replaces it, --out puts the report elsewhere", d.result.Report)
 	}
 	return nil
 }
 
-// tell makes one model, grows it and verifies it.
-func (p *program) tell(c *cli.Context, s story, dir string, force bool) (row, reasons []string, err error) {
-	ctx := c.Context
-	in, out := filepath.Join(dir, s.name+".onnx"), filepath.Join(dir, s.name+"-grown.onnx")
-	if err := onnxio.Write(ctx, s.model, in, onnxio.WriteOptions{Force: force}); err != nil {
-		return nil, nil, err
+// printStory tells the result to people.
+func (d *demonstration) printStory() {
+	r := d.result
+	d.printf("\n%s\n\n", r.account())
+	d.table(r.table())
+	d.printf("\n%s\n", r.legend())
+	d.printf("wrote %s in %s; open it in a browser\n", r.Report, time.Duration(r.Seconds*float64(time.Second)).Round(10*time.Millisecond))
+	if d.c.String("dir") != "" {
+		d.printf("the models are in %s; try: ligoonnx inspect %s\n", d.dir, filepath.Join(d.dir, "small.onnx"))
+	} else {
+		d.printf("now with your own: ligoonnx expand small.onnx large.onnx --data text.jsonl\n")
 	}
-	small, a, err := p.analyse(c, in)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer small.Model.Close()
-	plan, err := ligo.NewPlan(ctx, a, s.target, ligo.Options{Seed: 1})
-	if err != nil {
-		return nil, nil, inFile(in, err)
-	}
-	report, err := p.grow(ctx, job{small: small, plan: plan, out: out, force: force, verify: true, seed: 1})
-	if err != nil {
-		if report != nil {
-			p.failures(report)
-		}
-		return nil, nil, err
-	}
-	arrow := func(a, b int64) string { return strconv.FormatInt(a, 10) + " -> " + strconv.FormatInt(b, 10) }
-	return []string{s.what, arrow(plan.From.Layers, plan.To.Layers), arrow(plan.From.Hidden, plan.To.Hidden), arrow(plan.From.Heads, plan.To.Heads),
-		count(plan.ParamsFrom) + " -> " + count(plan.ParamsTo), report.Promised, short(report.MaxAbsDiff), short(report.Tolerance),
-		short(report.Outputs[0].MaxAbs), report.Verdict}, reasonLines(report), nil
 }
+
+func points(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) }

@@ -11,7 +11,7 @@ import (
 
 // Help is written by hand: what matters most about a command is its examples, and every flag fits one line.
 
-const appExamples = `  ligoonnx demo                             the whole story in a few seconds
+const appExamples = `  ligoonnx demo                             the whole story in a minute
   ligoonnx inspect small.onnx               what can grow
   ligoonnx expand small.onnx large.onnx     twice as wide and twice as deep
   ligoonnx expand small.onnx large.onnx --layers 12 --hidden 768

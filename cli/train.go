@@ -46,7 +46,7 @@ var (
 	lossNames      = []string{string(train.CausalLM), string(train.MaskedLM), string(train.Classify), string(train.MSE), string(train.Distill)}
 	scheduleNames  = []string{string(train.Constant), string(train.Linear), string(train.Cosine)}
 	optimizerNames = []string{string(train.AdamW), string(train.SGD)}
-	initNames      = []string{"keep", "random"}
+	initNames      = []string{"keep", "random", "glorot"}
 	tokenTypeNames = []string{"uint16", "uint32"}
 )
 
@@ -74,7 +74,7 @@ counted (those that have a loss), accuracy, seconds and eval {loss, accuracy, co
 			lossFlagList(trainingFlags),
 			updateFlagList(trainingFlags, usualUpdates{steps: "number of updates", lr: "3e-4", warmup: "0", schedule: "constant", clip: "no limit"}),
 			[]cli.Flag{
-				text(trainingFlags, "init", "NAME|keep or random weights to begin with; keep unless given"),
+				text(trainingFlags, "init", "NAME|keep, or random or glorot weights to begin with; keep unless given"),
 				list(trainingFlags, "only", "GLOB|train only initializers of that name; may be repeated"),
 				list(trainingFlags, "freeze", "GLOB|do not train initializers of that name; may be repeated"),
 				text(trainingFlags, "seed", "N|seed of batches and random weights; 0 unless given"),
@@ -186,7 +186,7 @@ func (p *program) train(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if init == "random" {
+	if init != "keep" {
 		t.o.Init = init
 	}
 	if t.data, err = parseData(c); err != nil {

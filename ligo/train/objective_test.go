@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ligoonnx/ligoonnx/fixtures"
+	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -101,6 +103,52 @@ func TestRandomIsBySeedAndName(t *testing.T) {
 		}
 		if j := slices.IndexFunc(some.Params, func(q *Param) bool { return q.Name == p.Name }); j >= 0 && !slices.Equal(v, c[j].F32) {
 			t.Errorf("%s depends on what else is trained", p.Name)
+		}
+	}
+}
+
+// The variance of a matrix is 2/(in+out), that of a table 1/width; a convolution's window counts with its channels.
+func TestGlorot(t *testing.T) {
+	vit, err := graph.FromModel(fixtures.ViT(fixtures.Config{Hidden: 32}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range []*Task{mustTask(t, open(t, "testdata/tiny_gpt.onnx"), Spec{Loss: CausalLM}), mustTask(t, vit, Spec{Loss: Classify})} {
+		values := start(t, task, Options{Init: "glorot", Seed: 1})
+		matrices := 0
+		for i, p := range task.Params {
+			v := values[i].F32
+			switch p.Role {
+			case RoleGain:
+				if slices.Min(v) != 1 || slices.Max(v) != 1 {
+					t.Errorf("%s is not one", p.Name)
+				}
+				continue
+			case RoleBias:
+				if slices.Min(v) != 0 || slices.Max(v) != 0 {
+					t.Errorf("%s is not zero", p.Name)
+				}
+				continue
+			}
+			variance := 1 / float64(p.Shape[len(p.Shape)-1])
+			switch {
+			case p.Role == RoleMatrix && len(p.Shape) == 4: // patches of 8 x 8, 3 channels, 32 features
+				variance = 2. / ((32 + 3) * 64)
+			case p.Role == RoleMatrix:
+				variance = 2 / float64(p.Shape[0]+p.Shape[1])
+			}
+			matrices++
+			var square float64
+			for _, x := range v {
+				square += float64(x) * float64(x) / float64(len(v))
+			}
+			// four standard errors
+			if want := math.Sqrt(variance); math.Abs(math.Sqrt(square)-want) > 4*want/math.Sqrt(2*float64(len(v))) {
+				t.Errorf("%s of shape %v has deviation %v, want %v", p.Name, p.Shape, math.Sqrt(square), want)
+			}
+		}
+		if matrices < 5 {
+			t.Errorf("%d matrices and tables", matrices)
 		}
 	}
 }

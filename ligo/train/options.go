@@ -41,7 +41,7 @@ type Options struct {
 	// Accumulate is the number of micro-batches in a step; 0 is 1.
 	Accumulate int
 
-	// Init is "" (the model's numbers) or "random" (see Task.Random, with Seed).
+	// Init is "" (the model's numbers), "random" or "glorot" (Task.Random and Task.Glorot, with Seed).
 	Init string
 	Seed uint64
 
@@ -156,8 +156,8 @@ func (o Options) check() error {
 		return errors.New("nesterov needs a momentum")
 	case o.MinLR > o.LR:
 		return fmt.Errorf("the final learning rate %v is above the largest, %v", o.MinLR, o.LR)
-	case o.Init != "" && o.Init != "random":
-		return fmt.Errorf("initialisation %q does not exist; there is \"random\"", o.Init)
+	case o.Init != "" && o.Init != "random" && o.Init != "glorot":
+		return fmt.Errorf("initialisation %q does not exist; there are \"random\" and \"glorot\"", o.Init)
 	}
 	return o.Schedule.check()
 }

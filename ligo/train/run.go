@@ -88,10 +88,17 @@ func (r *run) begin() error {
 	if r.o.Resume != "" {
 		return r.resume()
 	}
-	if r.o.Init == "random" {
-		for i, p := range r.trainer.Params() {
-			r.t.Params[i].random(p.Value, r.o.Seed)
-		}
+	if r.o.Init == "" {
+		return nil
+	}
+	values := make([]engine.Floats, len(r.t.Params))
+	for i, p := range r.trainer.Params() {
+		values[i] = p.Value
+	}
+	if r.o.Init == "glorot" {
+		r.t.Glorot(values, r.o.Seed)
+	} else {
+		r.t.Random(values, r.o.Seed)
 	}
 	return nil
 }
