@@ -99,11 +99,6 @@ func linear[T kernel.Float](x *exec, o *linearOp, y []T, in []*tensor) error {
 	if err != nil {
 		return err
 	}
-	kernel.Parallel(x.threads, o.m, max(1, 1<<14/o.n), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			copy(y[r*o.n:(r+1)*o.n], bias)
-		}
-	})
 	lda, ldb := o.k, o.n
 	if o.transA {
 		lda = o.m
@@ -111,7 +106,7 @@ func linear[T kernel.Float](x *exec, o *linearOp, y []T, in []*tensor) error {
 	if o.transB {
 		ldb = o.k
 	}
-	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, in[1].buf, 0, ldb, 1, y, o.n)
+	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, in[1].buf, 0, ldb, 1, bias, y, o.n)
 	return nil
 }
 

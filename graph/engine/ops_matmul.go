@@ -158,13 +158,14 @@ func (o *matmulOp) forward(x *exec, in, out []*tensor) error {
 
 func (*matmulOp) readsStored(operand int) bool { return operand == 1 }
 
-// times is a matrix product with a second operand that may be a weight as it is stored, from element off on.
-func times[T kernel.Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b buffer, off, ldb int, beta T, c []T, ldc int) {
+// times is a matrix product with a second operand that may be a weight as it is stored, from element off on; beta multiplies the bias
+// in every row, or c where there is none.
+func times[T kernel.Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b buffer, off, ldb int, beta T, bias, c []T, ldc int) {
 	if s, ok := b.(*stored); ok {
-		kernel.GemmStored(threads, transA, transB, m, n, k, alpha, a, lda, s.Stored, off, ldb, beta, c, ldc)
+		kernel.GemmStored(threads, transA, transB, m, n, k, alpha, a, lda, s.Stored, off, ldb, beta, bias, c, ldc)
 		return
 	}
-	kernel.Gemm(threads, transA, transB, m, n, k, alpha, a, lda, b.(buf[T])[off:], ldb, beta, c, ldc)
+	kernel.GemmBias(threads, transA, transB, m, n, k, alpha, a, lda, b.(buf[T])[off:], ldb, beta, bias, c, ldc)
 }
 
 func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
@@ -179,7 +180,7 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
 	if o.total {
 		for s := range stacks {
 			pa, pb := o.stack(s)
-			times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, max(beta, T(min(s, 1))), y, o.n)
+			times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, max(beta, T(min(s, 1))), nil, y, o.n)
 		}
 		return
 	}
@@ -190,7 +191,7 @@ func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
 	}
 	for s := range stacks {
 		pa, pb := o.stack(s)
-		times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, beta, y[s*o.m*o.n:], o.n)
+		times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a[pa*o.m*o.k:], lda, b, pb*o.k*o.n, ldb, beta, nil, y[s*o.m*o.n:], o.n)
 	}
 }
 
@@ -316,24 +317,31 @@ func (o *gemmOp) infer(in []*value) ([]spec, error) {
 
 func (o *gemmOp) forward(x *exec, in, out []*tensor) error {
 	beta := 0.0
+	var bias *tensor
 	if len(in) > 2 && in[2] != nil && o.beta != 0 {
 		beta = o.beta
-		out[0].buf.move(x.threads, o.walk, 0, in[2].buf, 0)
+		if s := in[2].shape; len(s) > 0 && s[len(s)-1] == o.n && product(s) == o.n {
+			bias = in[2]
+		} else {
+			out[0].buf.move(x.threads, o.walk, 0, in[2].buf, 0)
+		}
 	}
 	switch d := out[0].buf.(type) {
 	case buf[float32]:
-		gemm(x, o, beta, d, in[0].buf.(buf[float32]), in[1].buf)
+		return gemm(x, o, beta, d, in, bias)
 	case buf[float64]:
-		gemm(x, o, beta, d, in[0].buf.(buf[float64]), in[1].buf)
-	default:
-		return errType(in[0])
+		return gemm(x, o, beta, d, in, bias)
 	}
-	return nil
+	return errType(in[0])
 }
 
 func (*gemmOp) readsStored(operand int) bool { return operand == 1 }
 
-func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a []T, b buffer) {
+func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y []T, in []*tensor, bias *tensor) error {
+	lists, err := floatLists[T]([]*tensor{in[0], bias})
+	if err != nil {
+		return err
+	}
 	lda, ldb := o.k, o.n
 	if o.transA {
 		lda = o.m
@@ -341,5 +349,6 @@ func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y, a []T, b buffer) 
 	if o.transB {
 		ldb = o.k
 	}
-	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, b, 0, ldb, T(beta), y, o.n)
+	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), lists[0], lda, in[1].buf, 0, ldb, T(beta), lists[1], y, o.n)
+	return nil
 }

@@ -10,28 +10,44 @@ const grainN = 256
 // Every element of C is summed over k in ascending order inside blocks that depend on k alone, so the result is the same for any
 // number of threads.
 func Gemm[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{own: b, ld: ldb}, beta, c, ldc)
+	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{own: b, ld: ldb}, beta, nil, c, ldc)
 }
 
-// GemmStored is Gemm with a matrix B as it is stored, whose first element is number off. The result has the bits that Gemm gives
-// for the widened matrix, which never exists: panels are widened as they are packed.
-func GemmStored[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b Stored, off, ldb int, beta T, c []T, ldc int) {
+// GemmBias computes C = alpha * op(A) * op(B) + beta * D, where every row of D is the bias of n elements, or D is C if the bias is nil:
+// to the bit what Gemm makes of a C that was filled with it.
+func GemmBias[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, bias, c []T, ldc int) {
+	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{own: b, ld: ldb}, beta, bias, c, ldc)
+}
+
+// GemmStored is GemmBias with a matrix B as it is stored, whose first element is number off. The result has the bits that GemmBias
+// gives for the widened matrix, which never exists: panels are widened as they are packed.
+func GemmStored[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b Stored, off, ldb int, beta T, bias, c []T, ldc int) {
+	in := matrix[T]{stored: b, off: off, ld: ldb}
 	if s, ok := any(b.F32).([]T); ok && b.F32 != nil {
-		gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{own: s[off:], ld: ldb}, beta, c, ldc)
-		return
+		in = matrix[T]{own: s[off:], ld: ldb}
 	}
-	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, matrix[T]{stored: b, off: off, ld: ldb}, beta, c, ldc)
+	gemmOf(threads, transA, transB, m, n, k, alpha, a, lda, in, beta, bias, c, ldc)
 }
 
-func gemmOf[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, c []T, ldc int) {
+// gemmOf is GemmBias.
+func gemmOf[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, bias, c []T, ldc int) {
 	if m <= 0 || n <= 0 {
 		return
+	}
+	flat := m < 4 // packing B would cost as much as the arithmetic
+	if bias != nil && beta != 0 {
+		bias = bias[:n]
+		if flat || k <= 0 || alpha == 0 {
+			for i := range m {
+				copy(c[i*ldc:i*ldc+n], bias)
+			}
+		}
 	}
 	if k <= 0 || alpha == 0 {
 		scale(m, n, beta, c, ldc)
 		return
 	}
-	if m < 4 {
+	if flat {
 		gemmFlat(threads, transA, transB, m, n, k, alpha, a, lda, b, beta, c, ldc)
 		return
 	}
@@ -41,7 +57,7 @@ func gemmOf[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a [
 	if g == nil {
 		g = new(gemm[T])
 	}
-	*g = gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, lda: lda, ldc: ldc, tile: pickTile[T]()}
+	*g = gemm[T]{transA: transA, transB: transB, m: m, n: n, k: k, alpha: alpha, beta: beta, a: a, b: b, c: c, bias: bias, lda: lda, ldc: ldc, tile: pickTile[T]()}
 	g.run(threads)
 	*g = gemm[T]{} // holds on to no operand
 	pool.Put(g)
@@ -57,7 +73,7 @@ func planPool[T Float]() *sync.Pool {
 	return &plans32
 }
 
-// gemmFlat is the product for very few rows, where packing B would cost as much as the arithmetic.
+// gemmFlat is the product for very few rows.
 func gemmFlat[T Float](threads int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b matrix[T], beta T, c []T, ldc int) {
 	if n*k < 1<<16 {
 		threads = 1

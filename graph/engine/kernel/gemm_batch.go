@@ -42,7 +42,7 @@ func GemmBatch[T Float](threads int, t *Batch, transA, transB bool, m, n, k int,
 	each := func(threads, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			pa, pb, pc := s.offsets(i)
-			gemmOf(threads, transA, transB, m, n, k, alpha, a[pa:], lda, matrix[T]{own: b[pb:], ld: ldb}, beta, c[pc:], ldc)
+			gemmOf(threads, transA, transB, m, n, k, alpha, a[pa:], lda, matrix[T]{own: b[pb:], ld: ldb}, beta, nil, c[pc:], ldc)
 		}
 	}
 	switch size := m * n * k; {

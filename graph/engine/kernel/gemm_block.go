@@ -35,6 +35,7 @@ type gemm[T Float] struct {
 	m, n, k        int
 	alpha, beta    T
 	a, c           []T
+	bias           []T // what beta multiplies in every row, instead of C, if not nil
 	b              matrix[T]
 	lda, ldc       int
 	tile           tile[T]
@@ -305,14 +306,19 @@ func (g *gemm[T]) column(room []T, from, to, i0, pc, k int, b []T, ldb, j, cols,
 		default:
 			a, lda, step = g.a[i0*g.lda+pc:], g.lda, 1
 		}
-		if c := g.c[i0*g.ldc+j:]; rows == h && cols == w {
-			g.tile.run(h, w, k, a, lda, step, b, ldb, c, g.ldc, g.alpha, beta)
+		c := g.c[i0*g.ldc+j:]
+		d, ldd := c, g.ldc
+		if pc == 0 && g.bias != nil {
+			d, ldd = g.bias[j:], 0
+		}
+		if rows == h && cols == w {
+			g.tile.run(h, w, k, a, lda, step, b, ldb, c, g.ldc, d, ldd, g.alpha, beta)
 		} else {
 			// What is past the edge of C is computed, and lost.
 			for r := 0; r < rows && beta != 0; r++ {
-				copy(edge[r*w:], c[r*g.ldc:r*g.ldc+cols])
+				copy(edge[r*w:], d[r*ldd:r*ldd+cols])
 			}
-			g.tile.run(h, w, k, a, lda, step, b, ldb, edge, w, g.alpha, beta)
+			g.tile.run(h, w, k, a, lda, step, b, ldb, edge, w, edge, w, g.alpha, beta)
 			for r := range rows {
 				copy(c[r*g.ldc:r*g.ldc+cols], edge[r*w:])
 			}

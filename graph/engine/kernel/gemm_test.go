@@ -185,6 +185,62 @@ func testGemmRows[T Float](t *testing.T, tiles []tile[T]) {
 	}
 }
 
+// TestGemmBias: a bias gives the bits of a C that is filled with it, and C is not read.
+func TestGemmBias(t *testing.T) {
+	t.Run("float32", func(t *testing.T) { testGemmBias(t, tiles32()) })
+	t.Run("float64", func(t *testing.T) { testGemmBias(t, tiles64()) })
+}
+
+func testGemmBias[T Float](t *testing.T, tiles []tile[T]) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, d := range [][3]int{{1, 300, 40}, {3, 17, 300}, {4, 33, 5}, {5, 16, 0}, {29, 70, 2*blockK + 1}, {61, 45, 33}, {130, 256, 64}, {30, 40, groupK + 3}} {
+		for mode := range 4 {
+			for i, ab := range [][2]T{{1, 1}, {-0.5, 2}, {0, 0.5}, {2, 0}} {
+				p := newCase(r, mode&1 != 0, mode&2 != 0, d[0], d[1], d[2], ab[0], ab[1])
+				bias, filled := randoms[T](r, p.n), *p
+				filled.c = append([]T(nil), p.c...)
+				for x := range p.c {
+					if j := x % p.ldc; j < p.n {
+						filled.c[x], p.c[x] = bias[j], T(math.NaN())
+					}
+				}
+				threads := 1 + i%3
+				want := filled.gemm(1)
+				filled.check(t, "Gemm", want)
+				same := func(what string, got []T) {
+					for x, v := range got {
+						if v != want[x] {
+							t.Fatalf("%s %v: element %d is %g, %g with a filled C", what, p, x, v, want[x])
+						}
+					}
+				}
+				c := append([]T(nil), p.c...)
+				GemmBias(threads, p.transA, p.transB, p.m, p.n, p.k, p.alpha, p.a, p.lda, p.b, p.ldb, p.beta, bias, c, p.ldc)
+				same("GemmBias", c)
+				if p.m < 4 || p.k == 0 || p.alpha == 0 {
+					continue
+				}
+				for _, tl := range tiles {
+					c := append([]T(nil), p.c...)
+					g := gemm[T]{transA: p.transA, transB: p.transB, m: p.m, n: p.n, k: p.k, alpha: p.alpha, beta: p.beta, a: p.a, b: matrix[T]{own: p.b, ld: p.ldb}, bias: bias, c: c, lda: p.lda, ldc: p.ldc, tile: tl}
+					g.run(threads)
+					want = filled.blocked(tl, 1)
+					same(tl.name, c)
+				}
+				narrow := Stored{F32: make([]float32, 2+len(p.b))}
+				for x := range p.b {
+					p.b[x] = T(float32(p.b[x]))
+					narrow.F32[2+x] = float32(p.b[x])
+				}
+				filled.b = p.b
+				want, c = filled.gemm(1), append([]T(nil), p.c...)
+				GemmStored(threads, p.transA, p.transB, p.m, p.n, p.k, p.alpha, p.a, p.lda, narrow, 2, p.ldb, p.beta, bias, c, p.ldc)
+				same("GemmStored", c)
+			}
+		}
+	}
+}
+
 // TestGemmThreads: the bits are those of one goroutine, whatever the cut.
 func TestGemmThreads(t *testing.T) {
 	t.Run("float32", func(t *testing.T) { testGemmThreads(t, tiles32()) })
@@ -297,7 +353,7 @@ func testGemmStored[T Float](t *testing.T) {
 				} {
 					got, ref := append([]T(nil), want...), append([]T(nil), want...)
 					Gemm(2, ta, tb, m, n, k, ab[0], a, lda, b[off:], ldb, ab[1], ref, n)
-					GemmStored(2, ta, tb, m, n, k, ab[0], a, lda, s, off, ldb, ab[1], got, n)
+					GemmStored(2, ta, tb, m, n, k, ab[0], a, lda, s, off, ldb, ab[1], nil, got, n)
 					for i := range got {
 						if got[i] != ref[i] {
 							t.Fatalf("%s %v mode %d: element %d is %g, %g with the widened matrix", name, d, mode, i, got[i], ref[i])

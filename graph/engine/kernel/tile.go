@@ -9,9 +9,9 @@ type tile[T Float] struct {
 	name         string
 	heights      []int // descending
 	full, narrow int
-	// run computes c[i*ldc+j] = alpha * sum over p < k of a[i*lda+p*step] * b[p*ldb+j], p ascending, plus beta * c[i*ldc+j] if beta
+	// run computes c[i*ldc+j] = alpha * sum over p < k of a[i*lda+p*step] * b[p*ldb+j], p ascending, plus beta * d[i*ldd+j] if beta
 	// is not 0, for m (a height) rows and n (full or narrow) columns. Every element is computed alike in all of them.
-	run func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, alpha, beta T)
+	run func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, d []T, ldd int, alpha, beta T)
 	// packed says that run wants a panel of A: lda is 1 and step the height.
 	packed bool
 	// packRows and packCols are those of the package, or faster ones.
@@ -40,7 +40,7 @@ func portable[T Float]() tile[T] {
 
 // tile4x2 is the portable tile. It keeps eight accumulators in registers; larger tiles spill on amd64, which has fifteen usable
 // scalar registers.
-func tile4x2[T Float](_, _, k int, a []T, _, _ int, b []T, ldb int, c []T, ldc int, alpha, beta T) {
+func tile4x2[T Float](_, _, k int, a []T, _, _ int, b []T, ldb int, c []T, ldc int, d []T, ldd int, alpha, beta T) {
 	var c00, c01, c10, c11, c20, c21, c30, c31 T
 	for p := range k {
 		q, r := (*[4]T)(a[4*p:]), (*[2]T)(b[p*ldb:])
@@ -59,7 +59,7 @@ func tile4x2[T Float](_, _, k int, a []T, _, _ int, b []T, ldb int, c []T, ldc i
 		for j, v := range s {
 			v *= alpha
 			if beta != 0 {
-				v += beta * o[j]
+				v += beta * d[i*ldd+j]
 			}
 			o[j] = v
 		}

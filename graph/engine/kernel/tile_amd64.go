@@ -51,23 +51,23 @@ func tiles64() []tile[float64] {
 }
 
 // asmTile is a tile in assembly; its leading dimensions and step are in bytes.
-type asmTile[T Float] func(k int, a *T, lda, step int, b *T, ldb int, c *T, ldc int, alpha, beta T, read bool)
+type asmTile[T Float] func(k int, a *T, lda, step int, b *T, ldb int, c *T, ldc int, d *T, ldd int, alpha, beta T, read bool)
 
 // choose makes one function of the tiles of some heights, each in two widths of which full is the larger. It panics where an
 // operand is too short instead of letting assembly leave it.
-func choose[T Float](full int, tiles map[int][2]asmTile[T]) func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, alpha, beta T) {
+func choose[T Float](full int, tiles map[int][2]asmTile[T]) func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, d []T, ldd int, alpha, beta T) {
 	var table [15][2]asmTile[T]
 	for m, t := range tiles {
 		table[m] = t
 	}
-	return func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, alpha, beta T) {
-		_, _, _ = a[(m-1)*lda+(k-1)*step], b[(k-1)*ldb+n-1], c[(m-1)*ldc+n-1]
+	return func(m, n, k int, a []T, lda, step int, b []T, ldb int, c []T, ldc int, d []T, ldd int, alpha, beta T) {
+		_, _, _, _ = a[(m-1)*lda+(k-1)*step], b[(k-1)*ldb+n-1], c[(m-1)*ldc+n-1], d[(m-1)*ldd+n-1]
 		f := table[m][0]
 		if n < full {
 			f = table[m][1]
 		}
 		size := int(unsafe.Sizeof(alpha))
-		f(k, &a[0], lda*size, step*size, &b[0], ldb*size, &c[0], ldc*size, alpha, beta, beta != 0)
+		f(k, &a[0], lda*size, step*size, &b[0], ldb*size, &c[0], ldc*size, &d[0], ldd*size, alpha, beta, beta != 0)
 	}
 }
 

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func stile6x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile6x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·stile6x16AVX2(SB), NOSPLIT, $0-73
+TEXT ·stile6x16AVX2(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -68,51 +68,58 @@ stile6x16AVX2_loop:
 	ADDQ         R9, R8
 	DECQ         AX
 	JNZ          stile6x16AVX2_loop
-	VBROADCASTSS alpha+64(FP), Y12
-	VBROADCASTSS beta+68(FP), Y13
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Y12
+	VBROADCASTSS beta+84(FP), Y13
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile6x16AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Y12, Y0, Y0
-	VFMADD231PS  (R10), Y13, Y0
+	VFMADD231PS  (AX), Y13, Y0
 	VMOVUPS      Y0, (R10)
 	VMULPS       Y12, Y1, Y1
-	VFMADD231PS  32(R10), Y13, Y1
+	VFMADD231PS  32(AX), Y13, Y1
 	VMOVUPS      Y1, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y12, Y2, Y2
-	VFMADD231PS  (R10), Y13, Y2
+	VFMADD231PS  (AX), Y13, Y2
 	VMOVUPS      Y2, (R10)
 	VMULPS       Y12, Y3, Y3
-	VFMADD231PS  32(R10), Y13, Y3
+	VFMADD231PS  32(AX), Y13, Y3
 	VMOVUPS      Y3, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y12, Y4, Y4
-	VFMADD231PS  (R10), Y13, Y4
+	VFMADD231PS  (AX), Y13, Y4
 	VMOVUPS      Y4, (R10)
 	VMULPS       Y12, Y5, Y5
-	VFMADD231PS  32(R10), Y13, Y5
+	VFMADD231PS  32(AX), Y13, Y5
 	VMOVUPS      Y5, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y12, Y6, Y6
-	VFMADD231PS  (R10), Y13, Y6
+	VFMADD231PS  (AX), Y13, Y6
 	VMOVUPS      Y6, (R10)
 	VMULPS       Y12, Y7, Y7
-	VFMADD231PS  32(R10), Y13, Y7
+	VFMADD231PS  32(AX), Y13, Y7
 	VMOVUPS      Y7, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y12, Y8, Y8
-	VFMADD231PS  (R10), Y13, Y8
+	VFMADD231PS  (AX), Y13, Y8
 	VMOVUPS      Y8, (R10)
 	VMULPS       Y12, Y9, Y9
-	VFMADD231PS  32(R10), Y13, Y9
+	VFMADD231PS  32(AX), Y13, Y9
 	VMOVUPS      Y9, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y12, Y10, Y10
-	VFMADD231PS  (R10), Y13, Y10
+	VFMADD231PS  (AX), Y13, Y10
 	VMOVUPS      Y10, (R10)
 	VMULPS       Y12, Y11, Y11
-	VFMADD231PS  32(R10), Y13, Y11
+	VFMADD231PS  32(AX), Y13, Y11
 	VMOVUPS      Y11, 32(R10)
 	VZEROUPPER
 	RET
@@ -150,9 +157,9 @@ stile6x16AVX2_write:
 	VZEROUPPER
 	RET
 
-// func stile6x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile6x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·stile6x8AVX2(SB), NOSPLIT, $0-73
+TEXT ·stile6x8AVX2(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -201,33 +208,40 @@ stile6x8AVX2_loop:
 	ADDQ         R9, R8
 	DECQ         AX
 	JNZ          stile6x8AVX2_loop
-	VBROADCASTSS alpha+64(FP), Y6
-	VBROADCASTSS beta+68(FP), Y7
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Y6
+	VBROADCASTSS beta+84(FP), Y7
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile6x8AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Y6, Y0, Y0
-	VFMADD231PS  (R10), Y7, Y0
+	VFMADD231PS  (AX), Y7, Y0
 	VMOVUPS      Y0, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y6, Y1, Y1
-	VFMADD231PS  (R10), Y7, Y1
+	VFMADD231PS  (AX), Y7, Y1
 	VMOVUPS      Y1, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y6, Y2, Y2
-	VFMADD231PS  (R10), Y7, Y2
+	VFMADD231PS  (AX), Y7, Y2
 	VMOVUPS      Y2, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y6, Y3, Y3
-	VFMADD231PS  (R10), Y7, Y3
+	VFMADD231PS  (AX), Y7, Y3
 	VMOVUPS      Y3, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y6, Y4, Y4
-	VFMADD231PS  (R10), Y7, Y4
+	VFMADD231PS  (AX), Y7, Y4
 	VMOVUPS      Y4, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPS       Y6, Y5, Y5
-	VFMADD231PS  (R10), Y7, Y5
+	VFMADD231PS  (AX), Y7, Y5
 	VMOVUPS      Y5, (R10)
 	VZEROUPPER
 	RET
@@ -253,9 +267,9 @@ stile6x8AVX2_write:
 	VZEROUPPER
 	RET
 
-// func stile4x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile4x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·stile4x16AVX2(SB), NOSPLIT, $0-73
+TEXT ·stile4x16AVX2(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -302,37 +316,42 @@ stile4x16AVX2_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          stile4x16AVX2_loop
-	VBROADCASTSS alpha+64(FP), Y8
-	VBROADCASTSS beta+68(FP), Y9
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Y8
+	VBROADCASTSS beta+84(FP), Y9
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile4x16AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Y8, Y0, Y0
-	VFMADD231PS  (R9), Y9, Y0
+	VFMADD231PS  (AX), Y9, Y0
 	VMOVUPS      Y0, (R9)
 	VMULPS       Y8, Y1, Y1
-	VFMADD231PS  32(R9), Y9, Y1
+	VFMADD231PS  32(AX), Y9, Y1
 	VMOVUPS      Y1, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y8, Y2, Y2
-	VFMADD231PS  (R9), Y9, Y2
+	VFMADD231PS  (AX), Y9, Y2
 	VMOVUPS      Y2, (R9)
 	VMULPS       Y8, Y3, Y3
-	VFMADD231PS  32(R9), Y9, Y3
+	VFMADD231PS  32(AX), Y9, Y3
 	VMOVUPS      Y3, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y8, Y4, Y4
-	VFMADD231PS  (R9), Y9, Y4
+	VFMADD231PS  (AX), Y9, Y4
 	VMOVUPS      Y4, (R9)
 	VMULPS       Y8, Y5, Y5
-	VFMADD231PS  32(R9), Y9, Y5
+	VFMADD231PS  32(AX), Y9, Y5
 	VMOVUPS      Y5, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y8, Y6, Y6
-	VFMADD231PS  (R9), Y9, Y6
+	VFMADD231PS  (AX), Y9, Y6
 	VMOVUPS      Y6, (R9)
 	VMULPS       Y8, Y7, Y7
-	VFMADD231PS  32(R9), Y9, Y7
+	VFMADD231PS  32(AX), Y9, Y7
 	VMOVUPS      Y7, 32(R9)
 	VZEROUPPER
 	RET
@@ -360,9 +379,9 @@ stile4x16AVX2_write:
 	VZEROUPPER
 	RET
 
-// func stile4x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile4x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·stile4x8AVX2(SB), NOSPLIT, $0-73
+TEXT ·stile4x8AVX2(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -400,25 +419,30 @@ stile4x8AVX2_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          stile4x8AVX2_loop
-	VBROADCASTSS alpha+64(FP), Y4
-	VBROADCASTSS beta+68(FP), Y5
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Y4
+	VBROADCASTSS beta+84(FP), Y5
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile4x8AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Y4, Y0, Y0
-	VFMADD231PS  (R9), Y5, Y0
+	VFMADD231PS  (AX), Y5, Y0
 	VMOVUPS      Y0, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y4, Y1, Y1
-	VFMADD231PS  (R9), Y5, Y1
+	VFMADD231PS  (AX), Y5, Y1
 	VMOVUPS      Y1, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y4, Y2, Y2
-	VFMADD231PS  (R9), Y5, Y2
+	VFMADD231PS  (AX), Y5, Y2
 	VMOVUPS      Y2, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Y4, Y3, Y3
-	VFMADD231PS  (R9), Y5, Y3
+	VFMADD231PS  (AX), Y5, Y3
 	VMOVUPS      Y3, (R9)
 	VZEROUPPER
 	RET
@@ -438,9 +462,9 @@ stile4x8AVX2_write:
 	VZEROUPPER
 	RET
 
-// func dtile6x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile6x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dtile6x8AVX2(SB), NOSPLIT, $0-81
+TEXT ·dtile6x8AVX2(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -502,51 +526,58 @@ dtile6x8AVX2_loop:
 	ADDQ         R9, R8
 	DECQ         AX
 	JNZ          dtile6x8AVX2_loop
-	VBROADCASTSD alpha+64(FP), Y12
-	VBROADCASTSD beta+72(FP), Y13
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Y12
+	VBROADCASTSD beta+88(FP), Y13
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile6x8AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Y12, Y0, Y0
-	VFMADD231PD  (R10), Y13, Y0
+	VFMADD231PD  (AX), Y13, Y0
 	VMOVUPS      Y0, (R10)
 	VMULPD       Y12, Y1, Y1
-	VFMADD231PD  32(R10), Y13, Y1
+	VFMADD231PD  32(AX), Y13, Y1
 	VMOVUPS      Y1, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y12, Y2, Y2
-	VFMADD231PD  (R10), Y13, Y2
+	VFMADD231PD  (AX), Y13, Y2
 	VMOVUPS      Y2, (R10)
 	VMULPD       Y12, Y3, Y3
-	VFMADD231PD  32(R10), Y13, Y3
+	VFMADD231PD  32(AX), Y13, Y3
 	VMOVUPS      Y3, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y12, Y4, Y4
-	VFMADD231PD  (R10), Y13, Y4
+	VFMADD231PD  (AX), Y13, Y4
 	VMOVUPS      Y4, (R10)
 	VMULPD       Y12, Y5, Y5
-	VFMADD231PD  32(R10), Y13, Y5
+	VFMADD231PD  32(AX), Y13, Y5
 	VMOVUPS      Y5, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y12, Y6, Y6
-	VFMADD231PD  (R10), Y13, Y6
+	VFMADD231PD  (AX), Y13, Y6
 	VMOVUPS      Y6, (R10)
 	VMULPD       Y12, Y7, Y7
-	VFMADD231PD  32(R10), Y13, Y7
+	VFMADD231PD  32(AX), Y13, Y7
 	VMOVUPS      Y7, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y12, Y8, Y8
-	VFMADD231PD  (R10), Y13, Y8
+	VFMADD231PD  (AX), Y13, Y8
 	VMOVUPS      Y8, (R10)
 	VMULPD       Y12, Y9, Y9
-	VFMADD231PD  32(R10), Y13, Y9
+	VFMADD231PD  32(AX), Y13, Y9
 	VMOVUPS      Y9, 32(R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y12, Y10, Y10
-	VFMADD231PD  (R10), Y13, Y10
+	VFMADD231PD  (AX), Y13, Y10
 	VMOVUPS      Y10, (R10)
 	VMULPD       Y12, Y11, Y11
-	VFMADD231PD  32(R10), Y13, Y11
+	VFMADD231PD  32(AX), Y13, Y11
 	VMOVUPS      Y11, 32(R10)
 	VZEROUPPER
 	RET
@@ -584,9 +615,9 @@ dtile6x8AVX2_write:
 	VZEROUPPER
 	RET
 
-// func dtile6x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile6x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dtile6x4AVX2(SB), NOSPLIT, $0-81
+TEXT ·dtile6x4AVX2(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -635,33 +666,40 @@ dtile6x4AVX2_loop:
 	ADDQ         R9, R8
 	DECQ         AX
 	JNZ          dtile6x4AVX2_loop
-	VBROADCASTSD alpha+64(FP), Y6
-	VBROADCASTSD beta+72(FP), Y7
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Y6
+	VBROADCASTSD beta+88(FP), Y7
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile6x4AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Y6, Y0, Y0
-	VFMADD231PD  (R10), Y7, Y0
+	VFMADD231PD  (AX), Y7, Y0
 	VMOVUPS      Y0, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y6, Y1, Y1
-	VFMADD231PD  (R10), Y7, Y1
+	VFMADD231PD  (AX), Y7, Y1
 	VMOVUPS      Y1, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y6, Y2, Y2
-	VFMADD231PD  (R10), Y7, Y2
+	VFMADD231PD  (AX), Y7, Y2
 	VMOVUPS      Y2, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y6, Y3, Y3
-	VFMADD231PD  (R10), Y7, Y3
+	VFMADD231PD  (AX), Y7, Y3
 	VMOVUPS      Y3, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y6, Y4, Y4
-	VFMADD231PD  (R10), Y7, Y4
+	VFMADD231PD  (AX), Y7, Y4
 	VMOVUPS      Y4, (R10)
 	ADDQ         R11, R10
+	ADDQ         CX, AX
 	VMULPD       Y6, Y5, Y5
-	VFMADD231PD  (R10), Y7, Y5
+	VFMADD231PD  (AX), Y7, Y5
 	VMOVUPS      Y5, (R10)
 	VZEROUPPER
 	RET
@@ -687,9 +725,9 @@ dtile6x4AVX2_write:
 	VZEROUPPER
 	RET
 
-// func dtile4x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile4x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dtile4x8AVX2(SB), NOSPLIT, $0-81
+TEXT ·dtile4x8AVX2(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -736,37 +774,42 @@ dtile4x8AVX2_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          dtile4x8AVX2_loop
-	VBROADCASTSD alpha+64(FP), Y8
-	VBROADCASTSD beta+72(FP), Y9
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Y8
+	VBROADCASTSD beta+88(FP), Y9
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile4x8AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Y8, Y0, Y0
-	VFMADD231PD  (R9), Y9, Y0
+	VFMADD231PD  (AX), Y9, Y0
 	VMOVUPS      Y0, (R9)
 	VMULPD       Y8, Y1, Y1
-	VFMADD231PD  32(R9), Y9, Y1
+	VFMADD231PD  32(AX), Y9, Y1
 	VMOVUPS      Y1, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y8, Y2, Y2
-	VFMADD231PD  (R9), Y9, Y2
+	VFMADD231PD  (AX), Y9, Y2
 	VMOVUPS      Y2, (R9)
 	VMULPD       Y8, Y3, Y3
-	VFMADD231PD  32(R9), Y9, Y3
+	VFMADD231PD  32(AX), Y9, Y3
 	VMOVUPS      Y3, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y8, Y4, Y4
-	VFMADD231PD  (R9), Y9, Y4
+	VFMADD231PD  (AX), Y9, Y4
 	VMOVUPS      Y4, (R9)
 	VMULPD       Y8, Y5, Y5
-	VFMADD231PD  32(R9), Y9, Y5
+	VFMADD231PD  32(AX), Y9, Y5
 	VMOVUPS      Y5, 32(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y8, Y6, Y6
-	VFMADD231PD  (R9), Y9, Y6
+	VFMADD231PD  (AX), Y9, Y6
 	VMOVUPS      Y6, (R9)
 	VMULPD       Y8, Y7, Y7
-	VFMADD231PD  32(R9), Y9, Y7
+	VFMADD231PD  32(AX), Y9, Y7
 	VMOVUPS      Y7, 32(R9)
 	VZEROUPPER
 	RET
@@ -794,9 +837,9 @@ dtile4x8AVX2_write:
 	VZEROUPPER
 	RET
 
-// func dtile4x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile4x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·dtile4x4AVX2(SB), NOSPLIT, $0-81
+TEXT ·dtile4x4AVX2(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -834,25 +877,30 @@ dtile4x4AVX2_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          dtile4x4AVX2_loop
-	VBROADCASTSD alpha+64(FP), Y4
-	VBROADCASTSD beta+72(FP), Y5
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Y4
+	VBROADCASTSD beta+88(FP), Y5
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile4x4AVX2_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Y4, Y0, Y0
-	VFMADD231PD  (R9), Y5, Y0
+	VFMADD231PD  (AX), Y5, Y0
 	VMOVUPS      Y0, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y4, Y1, Y1
-	VFMADD231PD  (R9), Y5, Y1
+	VFMADD231PD  (AX), Y5, Y1
 	VMOVUPS      Y1, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y4, Y2, Y2
-	VFMADD231PD  (R9), Y5, Y2
+	VFMADD231PD  (AX), Y5, Y2
 	VMOVUPS      Y2, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Y4, Y3, Y3
-	VFMADD231PD  (R9), Y5, Y3
+	VFMADD231PD  (AX), Y5, Y3
 	VMOVUPS      Y3, (R9)
 	VZEROUPPER
 	RET
@@ -872,9 +920,9 @@ dtile4x4AVX2_write:
 	VZEROUPPER
 	RET
 
-// func stile14x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile14x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile14x32AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile14x32AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -1009,107 +1057,122 @@ stile14x32AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile14x32AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z28
-	VBROADCASTSS beta+68(FP), Z29
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z28
+	VBROADCASTSS beta+84(FP), Z29
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile14x32AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z28, Z0, Z0
-	VFMADD231PS  (R11), Z29, Z0
+	VFMADD231PS  (AX), Z29, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPS       Z28, Z1, Z1
-	VFMADD231PS  64(R11), Z29, Z1
+	VFMADD231PS  64(AX), Z29, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z2, Z2
-	VFMADD231PS  (R11), Z29, Z2
+	VFMADD231PS  (AX), Z29, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPS       Z28, Z3, Z3
-	VFMADD231PS  64(R11), Z29, Z3
+	VFMADD231PS  64(AX), Z29, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z4, Z4
-	VFMADD231PS  (R11), Z29, Z4
+	VFMADD231PS  (AX), Z29, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPS       Z28, Z5, Z5
-	VFMADD231PS  64(R11), Z29, Z5
+	VFMADD231PS  64(AX), Z29, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z6, Z6
-	VFMADD231PS  (R11), Z29, Z6
+	VFMADD231PS  (AX), Z29, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPS       Z28, Z7, Z7
-	VFMADD231PS  64(R11), Z29, Z7
+	VFMADD231PS  64(AX), Z29, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z8, Z8
-	VFMADD231PS  (R11), Z29, Z8
+	VFMADD231PS  (AX), Z29, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPS       Z28, Z9, Z9
-	VFMADD231PS  64(R11), Z29, Z9
+	VFMADD231PS  64(AX), Z29, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z10, Z10
-	VFMADD231PS  (R11), Z29, Z10
+	VFMADD231PS  (AX), Z29, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPS       Z28, Z11, Z11
-	VFMADD231PS  64(R11), Z29, Z11
+	VFMADD231PS  64(AX), Z29, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z12, Z12
-	VFMADD231PS  (R11), Z29, Z12
+	VFMADD231PS  (AX), Z29, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPS       Z28, Z13, Z13
-	VFMADD231PS  64(R11), Z29, Z13
+	VFMADD231PS  64(AX), Z29, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z14, Z14
-	VFMADD231PS  (R11), Z29, Z14
+	VFMADD231PS  (AX), Z29, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPS       Z28, Z15, Z15
-	VFMADD231PS  64(R11), Z29, Z15
+	VFMADD231PS  64(AX), Z29, Z15
 	VMOVUPS      Z15, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z16, Z16
-	VFMADD231PS  (R11), Z29, Z16
+	VFMADD231PS  (AX), Z29, Z16
 	VMOVUPS      Z16, (R11)
 	VMULPS       Z28, Z17, Z17
-	VFMADD231PS  64(R11), Z29, Z17
+	VFMADD231PS  64(AX), Z29, Z17
 	VMOVUPS      Z17, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z18, Z18
-	VFMADD231PS  (R11), Z29, Z18
+	VFMADD231PS  (AX), Z29, Z18
 	VMOVUPS      Z18, (R11)
 	VMULPS       Z28, Z19, Z19
-	VFMADD231PS  64(R11), Z29, Z19
+	VFMADD231PS  64(AX), Z29, Z19
 	VMOVUPS      Z19, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z20, Z20
-	VFMADD231PS  (R11), Z29, Z20
+	VFMADD231PS  (AX), Z29, Z20
 	VMOVUPS      Z20, (R11)
 	VMULPS       Z28, Z21, Z21
-	VFMADD231PS  64(R11), Z29, Z21
+	VFMADD231PS  64(AX), Z29, Z21
 	VMOVUPS      Z21, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z22, Z22
-	VFMADD231PS  (R11), Z29, Z22
+	VFMADD231PS  (AX), Z29, Z22
 	VMOVUPS      Z22, (R11)
 	VMULPS       Z28, Z23, Z23
-	VFMADD231PS  64(R11), Z29, Z23
+	VFMADD231PS  64(AX), Z29, Z23
 	VMOVUPS      Z23, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z24, Z24
-	VFMADD231PS  (R11), Z29, Z24
+	VFMADD231PS  (AX), Z29, Z24
 	VMOVUPS      Z24, (R11)
 	VMULPS       Z28, Z25, Z25
-	VFMADD231PS  64(R11), Z29, Z25
+	VFMADD231PS  64(AX), Z29, Z25
 	VMOVUPS      Z25, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z28, Z26, Z26
-	VFMADD231PS  (R11), Z29, Z26
+	VFMADD231PS  (AX), Z29, Z26
 	VMOVUPS      Z26, (R11)
 	VMULPS       Z28, Z27, Z27
-	VFMADD231PS  64(R11), Z29, Z27
+	VFMADD231PS  64(AX), Z29, Z27
 	VMOVUPS      Z27, 64(R11)
 	VZEROUPPER
 	RET
@@ -1187,9 +1250,9 @@ stile14x32AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile14x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile14x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile14x16AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile14x16AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -1281,65 +1344,80 @@ stile14x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile14x16AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z14
-	VBROADCASTSS beta+68(FP), Z15
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z14
+	VBROADCASTSS beta+84(FP), Z15
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile14x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z14, Z0, Z0
-	VFMADD231PS  (R11), Z15, Z0
+	VFMADD231PS  (AX), Z15, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z1, Z1
-	VFMADD231PS  (R11), Z15, Z1
+	VFMADD231PS  (AX), Z15, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z2, Z2
-	VFMADD231PS  (R11), Z15, Z2
+	VFMADD231PS  (AX), Z15, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z3, Z3
-	VFMADD231PS  (R11), Z15, Z3
+	VFMADD231PS  (AX), Z15, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z4, Z4
-	VFMADD231PS  (R11), Z15, Z4
+	VFMADD231PS  (AX), Z15, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z5, Z5
-	VFMADD231PS  (R11), Z15, Z5
+	VFMADD231PS  (AX), Z15, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z6, Z6
-	VFMADD231PS  (R11), Z15, Z6
+	VFMADD231PS  (AX), Z15, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z7, Z7
-	VFMADD231PS  (R11), Z15, Z7
+	VFMADD231PS  (AX), Z15, Z7
 	VMOVUPS      Z7, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z8, Z8
-	VFMADD231PS  (R11), Z15, Z8
+	VFMADD231PS  (AX), Z15, Z8
 	VMOVUPS      Z8, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z9, Z9
-	VFMADD231PS  (R11), Z15, Z9
+	VFMADD231PS  (AX), Z15, Z9
 	VMOVUPS      Z9, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z10, Z10
-	VFMADD231PS  (R11), Z15, Z10
+	VFMADD231PS  (AX), Z15, Z10
 	VMOVUPS      Z10, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z11, Z11
-	VFMADD231PS  (R11), Z15, Z11
+	VFMADD231PS  (AX), Z15, Z11
 	VMOVUPS      Z11, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z12, Z12
-	VFMADD231PS  (R11), Z15, Z12
+	VFMADD231PS  (AX), Z15, Z12
 	VMOVUPS      Z12, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z14, Z13, Z13
-	VFMADD231PS  (R11), Z15, Z13
+	VFMADD231PS  (AX), Z15, Z13
 	VMOVUPS      Z13, (R11)
 	VZEROUPPER
 	RET
@@ -1389,9 +1467,9 @@ stile14x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile12x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile12x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile12x32AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile12x32AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -1510,93 +1588,106 @@ stile12x32AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile12x32AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z24
-	VBROADCASTSS beta+68(FP), Z25
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z24
+	VBROADCASTSS beta+84(FP), Z25
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile12x32AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z24, Z0, Z0
-	VFMADD231PS  (R11), Z25, Z0
+	VFMADD231PS  (AX), Z25, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPS       Z24, Z1, Z1
-	VFMADD231PS  64(R11), Z25, Z1
+	VFMADD231PS  64(AX), Z25, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z2, Z2
-	VFMADD231PS  (R11), Z25, Z2
+	VFMADD231PS  (AX), Z25, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPS       Z24, Z3, Z3
-	VFMADD231PS  64(R11), Z25, Z3
+	VFMADD231PS  64(AX), Z25, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z4, Z4
-	VFMADD231PS  (R11), Z25, Z4
+	VFMADD231PS  (AX), Z25, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPS       Z24, Z5, Z5
-	VFMADD231PS  64(R11), Z25, Z5
+	VFMADD231PS  64(AX), Z25, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z6, Z6
-	VFMADD231PS  (R11), Z25, Z6
+	VFMADD231PS  (AX), Z25, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPS       Z24, Z7, Z7
-	VFMADD231PS  64(R11), Z25, Z7
+	VFMADD231PS  64(AX), Z25, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z8, Z8
-	VFMADD231PS  (R11), Z25, Z8
+	VFMADD231PS  (AX), Z25, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPS       Z24, Z9, Z9
-	VFMADD231PS  64(R11), Z25, Z9
+	VFMADD231PS  64(AX), Z25, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z10, Z10
-	VFMADD231PS  (R11), Z25, Z10
+	VFMADD231PS  (AX), Z25, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPS       Z24, Z11, Z11
-	VFMADD231PS  64(R11), Z25, Z11
+	VFMADD231PS  64(AX), Z25, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z12, Z12
-	VFMADD231PS  (R11), Z25, Z12
+	VFMADD231PS  (AX), Z25, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPS       Z24, Z13, Z13
-	VFMADD231PS  64(R11), Z25, Z13
+	VFMADD231PS  64(AX), Z25, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z14, Z14
-	VFMADD231PS  (R11), Z25, Z14
+	VFMADD231PS  (AX), Z25, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPS       Z24, Z15, Z15
-	VFMADD231PS  64(R11), Z25, Z15
+	VFMADD231PS  64(AX), Z25, Z15
 	VMOVUPS      Z15, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z16, Z16
-	VFMADD231PS  (R11), Z25, Z16
+	VFMADD231PS  (AX), Z25, Z16
 	VMOVUPS      Z16, (R11)
 	VMULPS       Z24, Z17, Z17
-	VFMADD231PS  64(R11), Z25, Z17
+	VFMADD231PS  64(AX), Z25, Z17
 	VMOVUPS      Z17, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z18, Z18
-	VFMADD231PS  (R11), Z25, Z18
+	VFMADD231PS  (AX), Z25, Z18
 	VMOVUPS      Z18, (R11)
 	VMULPS       Z24, Z19, Z19
-	VFMADD231PS  64(R11), Z25, Z19
+	VFMADD231PS  64(AX), Z25, Z19
 	VMOVUPS      Z19, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z20, Z20
-	VFMADD231PS  (R11), Z25, Z20
+	VFMADD231PS  (AX), Z25, Z20
 	VMOVUPS      Z20, (R11)
 	VMULPS       Z24, Z21, Z21
-	VFMADD231PS  64(R11), Z25, Z21
+	VFMADD231PS  64(AX), Z25, Z21
 	VMOVUPS      Z21, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z24, Z22, Z22
-	VFMADD231PS  (R11), Z25, Z22
+	VFMADD231PS  (AX), Z25, Z22
 	VMOVUPS      Z22, (R11)
 	VMULPS       Z24, Z23, Z23
-	VFMADD231PS  64(R11), Z25, Z23
+	VFMADD231PS  64(AX), Z25, Z23
 	VMOVUPS      Z23, 64(R11)
 	VZEROUPPER
 	RET
@@ -1664,9 +1755,9 @@ stile12x32AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile12x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile12x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile12x16AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile12x16AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -1748,57 +1839,70 @@ stile12x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile12x16AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z12
-	VBROADCASTSS beta+68(FP), Z13
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z12
+	VBROADCASTSS beta+84(FP), Z13
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile12x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z12, Z0, Z0
-	VFMADD231PS  (R11), Z13, Z0
+	VFMADD231PS  (AX), Z13, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z1, Z1
-	VFMADD231PS  (R11), Z13, Z1
+	VFMADD231PS  (AX), Z13, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z2, Z2
-	VFMADD231PS  (R11), Z13, Z2
+	VFMADD231PS  (AX), Z13, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z3, Z3
-	VFMADD231PS  (R11), Z13, Z3
+	VFMADD231PS  (AX), Z13, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z4, Z4
-	VFMADD231PS  (R11), Z13, Z4
+	VFMADD231PS  (AX), Z13, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z5, Z5
-	VFMADD231PS  (R11), Z13, Z5
+	VFMADD231PS  (AX), Z13, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z6, Z6
-	VFMADD231PS  (R11), Z13, Z6
+	VFMADD231PS  (AX), Z13, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z7, Z7
-	VFMADD231PS  (R11), Z13, Z7
+	VFMADD231PS  (AX), Z13, Z7
 	VMOVUPS      Z7, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z8, Z8
-	VFMADD231PS  (R11), Z13, Z8
+	VFMADD231PS  (AX), Z13, Z8
 	VMOVUPS      Z8, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z9, Z9
-	VFMADD231PS  (R11), Z13, Z9
+	VFMADD231PS  (AX), Z13, Z9
 	VMOVUPS      Z9, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z10, Z10
-	VFMADD231PS  (R11), Z13, Z10
+	VFMADD231PS  (AX), Z13, Z10
 	VMOVUPS      Z10, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z12, Z11, Z11
-	VFMADD231PS  (R11), Z13, Z11
+	VFMADD231PS  (AX), Z13, Z11
 	VMOVUPS      Z11, (R11)
 	VZEROUPPER
 	RET
@@ -1842,9 +1946,9 @@ stile12x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile8x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile8x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile8x32AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile8x32AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -1931,65 +2035,74 @@ stile8x32AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile8x32AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z16
-	VBROADCASTSS beta+68(FP), Z17
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z16
+	VBROADCASTSS beta+84(FP), Z17
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile8x32AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z16, Z0, Z0
-	VFMADD231PS  (R11), Z17, Z0
+	VFMADD231PS  (AX), Z17, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPS       Z16, Z1, Z1
-	VFMADD231PS  64(R11), Z17, Z1
+	VFMADD231PS  64(AX), Z17, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z2, Z2
-	VFMADD231PS  (R11), Z17, Z2
+	VFMADD231PS  (AX), Z17, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPS       Z16, Z3, Z3
-	VFMADD231PS  64(R11), Z17, Z3
+	VFMADD231PS  64(AX), Z17, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z4, Z4
-	VFMADD231PS  (R11), Z17, Z4
+	VFMADD231PS  (AX), Z17, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPS       Z16, Z5, Z5
-	VFMADD231PS  64(R11), Z17, Z5
+	VFMADD231PS  64(AX), Z17, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z6, Z6
-	VFMADD231PS  (R11), Z17, Z6
+	VFMADD231PS  (AX), Z17, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPS       Z16, Z7, Z7
-	VFMADD231PS  64(R11), Z17, Z7
+	VFMADD231PS  64(AX), Z17, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z8, Z8
-	VFMADD231PS  (R11), Z17, Z8
+	VFMADD231PS  (AX), Z17, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPS       Z16, Z9, Z9
-	VFMADD231PS  64(R11), Z17, Z9
+	VFMADD231PS  64(AX), Z17, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z10, Z10
-	VFMADD231PS  (R11), Z17, Z10
+	VFMADD231PS  (AX), Z17, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPS       Z16, Z11, Z11
-	VFMADD231PS  64(R11), Z17, Z11
+	VFMADD231PS  64(AX), Z17, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z12, Z12
-	VFMADD231PS  (R11), Z17, Z12
+	VFMADD231PS  (AX), Z17, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPS       Z16, Z13, Z13
-	VFMADD231PS  64(R11), Z17, Z13
+	VFMADD231PS  64(AX), Z17, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z16, Z14, Z14
-	VFMADD231PS  (R11), Z17, Z14
+	VFMADD231PS  (AX), Z17, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPS       Z16, Z15, Z15
-	VFMADD231PS  64(R11), Z17, Z15
+	VFMADD231PS  64(AX), Z17, Z15
 	VMOVUPS      Z15, 64(R11)
 	VZEROUPPER
 	RET
@@ -2037,9 +2150,9 @@ stile8x32AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile8x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile8x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile8x16AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile8x16AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2101,41 +2214,50 @@ stile8x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          stile8x16AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z8
-	VBROADCASTSS beta+68(FP), Z9
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z8
+	VBROADCASTSS beta+84(FP), Z9
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile8x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z8, Z0, Z0
-	VFMADD231PS  (R11), Z9, Z0
+	VFMADD231PS  (AX), Z9, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z1, Z1
-	VFMADD231PS  (R11), Z9, Z1
+	VFMADD231PS  (AX), Z9, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z2, Z2
-	VFMADD231PS  (R11), Z9, Z2
+	VFMADD231PS  (AX), Z9, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z3, Z3
-	VFMADD231PS  (R11), Z9, Z3
+	VFMADD231PS  (AX), Z9, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z4, Z4
-	VFMADD231PS  (R11), Z9, Z4
+	VFMADD231PS  (AX), Z9, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z5, Z5
-	VFMADD231PS  (R11), Z9, Z5
+	VFMADD231PS  (AX), Z9, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z6, Z6
-	VFMADD231PS  (R11), Z9, Z6
+	VFMADD231PS  (AX), Z9, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  (R11), Z9, Z7
+	VFMADD231PS  (AX), Z9, Z7
 	VMOVUPS      Z7, (R11)
 	VZEROUPPER
 	RET
@@ -2167,9 +2289,9 @@ stile8x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile4x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile4x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile4x32AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile4x32AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2220,37 +2342,42 @@ stile4x32AVX512_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          stile4x32AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z8
-	VBROADCASTSS beta+68(FP), Z9
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z8
+	VBROADCASTSS beta+84(FP), Z9
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile4x32AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z8, Z0, Z0
-	VFMADD231PS  (R9), Z9, Z0
+	VFMADD231PS  (AX), Z9, Z0
 	VMOVUPS      Z0, (R9)
 	VMULPS       Z8, Z1, Z1
-	VFMADD231PS  64(R9), Z9, Z1
+	VFMADD231PS  64(AX), Z9, Z1
 	VMOVUPS      Z1, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z8, Z2, Z2
-	VFMADD231PS  (R9), Z9, Z2
+	VFMADD231PS  (AX), Z9, Z2
 	VMOVUPS      Z2, (R9)
 	VMULPS       Z8, Z3, Z3
-	VFMADD231PS  64(R9), Z9, Z3
+	VFMADD231PS  64(AX), Z9, Z3
 	VMOVUPS      Z3, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z8, Z4, Z4
-	VFMADD231PS  (R9), Z9, Z4
+	VFMADD231PS  (AX), Z9, Z4
 	VMOVUPS      Z4, (R9)
 	VMULPS       Z8, Z5, Z5
-	VFMADD231PS  64(R9), Z9, Z5
+	VFMADD231PS  64(AX), Z9, Z5
 	VMOVUPS      Z5, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z8, Z6, Z6
-	VFMADD231PS  (R9), Z9, Z6
+	VFMADD231PS  (AX), Z9, Z6
 	VMOVUPS      Z6, (R9)
 	VMULPS       Z8, Z7, Z7
-	VFMADD231PS  64(R9), Z9, Z7
+	VFMADD231PS  64(AX), Z9, Z7
 	VMOVUPS      Z7, 64(R9)
 	VZEROUPPER
 	RET
@@ -2278,9 +2405,9 @@ stile4x32AVX512_write:
 	VZEROUPPER
 	RET
 
-// func stile4x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+// func stile4x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·stile4x16AVX512(SB), NOSPLIT, $0-73
+TEXT ·stile4x16AVX512(SB), NOSPLIT, $0-89
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2318,25 +2445,30 @@ stile4x16AVX512_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          stile4x16AVX512_loop
-	VBROADCASTSS alpha+64(FP), Z4
-	VBROADCASTSS beta+68(FP), Z5
-	MOVB         read+72(FP), AL
+	VBROADCASTSS alpha+80(FP), Z4
+	VBROADCASTSS beta+84(FP), Z5
+	MOVB         read+88(FP), AL
 	TESTB        AL, AL
 	JZ           stile4x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPS       Z4, Z0, Z0
-	VFMADD231PS  (R9), Z5, Z0
+	VFMADD231PS  (AX), Z5, Z0
 	VMOVUPS      Z0, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z4, Z1, Z1
-	VFMADD231PS  (R9), Z5, Z1
+	VFMADD231PS  (AX), Z5, Z1
 	VMOVUPS      Z1, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z4, Z2, Z2
-	VFMADD231PS  (R9), Z5, Z2
+	VFMADD231PS  (AX), Z5, Z2
 	VMOVUPS      Z2, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPS       Z4, Z3, Z3
-	VFMADD231PS  (R9), Z5, Z3
+	VFMADD231PS  (AX), Z5, Z3
 	VMOVUPS      Z3, (R9)
 	VZEROUPPER
 	RET
@@ -2356,9 +2488,9 @@ stile4x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile14x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile14x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile14x16AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile14x16AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2493,107 +2625,122 @@ dtile14x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile14x16AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z28
-	VBROADCASTSD beta+72(FP), Z29
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z28
+	VBROADCASTSD beta+88(FP), Z29
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile14x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z28, Z0, Z0
-	VFMADD231PD  (R11), Z29, Z0
+	VFMADD231PD  (AX), Z29, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPD       Z28, Z1, Z1
-	VFMADD231PD  64(R11), Z29, Z1
+	VFMADD231PD  64(AX), Z29, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z2, Z2
-	VFMADD231PD  (R11), Z29, Z2
+	VFMADD231PD  (AX), Z29, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPD       Z28, Z3, Z3
-	VFMADD231PD  64(R11), Z29, Z3
+	VFMADD231PD  64(AX), Z29, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z4, Z4
-	VFMADD231PD  (R11), Z29, Z4
+	VFMADD231PD  (AX), Z29, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPD       Z28, Z5, Z5
-	VFMADD231PD  64(R11), Z29, Z5
+	VFMADD231PD  64(AX), Z29, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z6, Z6
-	VFMADD231PD  (R11), Z29, Z6
+	VFMADD231PD  (AX), Z29, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPD       Z28, Z7, Z7
-	VFMADD231PD  64(R11), Z29, Z7
+	VFMADD231PD  64(AX), Z29, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z8, Z8
-	VFMADD231PD  (R11), Z29, Z8
+	VFMADD231PD  (AX), Z29, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPD       Z28, Z9, Z9
-	VFMADD231PD  64(R11), Z29, Z9
+	VFMADD231PD  64(AX), Z29, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z10, Z10
-	VFMADD231PD  (R11), Z29, Z10
+	VFMADD231PD  (AX), Z29, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPD       Z28, Z11, Z11
-	VFMADD231PD  64(R11), Z29, Z11
+	VFMADD231PD  64(AX), Z29, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z12, Z12
-	VFMADD231PD  (R11), Z29, Z12
+	VFMADD231PD  (AX), Z29, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPD       Z28, Z13, Z13
-	VFMADD231PD  64(R11), Z29, Z13
+	VFMADD231PD  64(AX), Z29, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z14, Z14
-	VFMADD231PD  (R11), Z29, Z14
+	VFMADD231PD  (AX), Z29, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPD       Z28, Z15, Z15
-	VFMADD231PD  64(R11), Z29, Z15
+	VFMADD231PD  64(AX), Z29, Z15
 	VMOVUPS      Z15, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z16, Z16
-	VFMADD231PD  (R11), Z29, Z16
+	VFMADD231PD  (AX), Z29, Z16
 	VMOVUPS      Z16, (R11)
 	VMULPD       Z28, Z17, Z17
-	VFMADD231PD  64(R11), Z29, Z17
+	VFMADD231PD  64(AX), Z29, Z17
 	VMOVUPS      Z17, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z18, Z18
-	VFMADD231PD  (R11), Z29, Z18
+	VFMADD231PD  (AX), Z29, Z18
 	VMOVUPS      Z18, (R11)
 	VMULPD       Z28, Z19, Z19
-	VFMADD231PD  64(R11), Z29, Z19
+	VFMADD231PD  64(AX), Z29, Z19
 	VMOVUPS      Z19, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z20, Z20
-	VFMADD231PD  (R11), Z29, Z20
+	VFMADD231PD  (AX), Z29, Z20
 	VMOVUPS      Z20, (R11)
 	VMULPD       Z28, Z21, Z21
-	VFMADD231PD  64(R11), Z29, Z21
+	VFMADD231PD  64(AX), Z29, Z21
 	VMOVUPS      Z21, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z22, Z22
-	VFMADD231PD  (R11), Z29, Z22
+	VFMADD231PD  (AX), Z29, Z22
 	VMOVUPS      Z22, (R11)
 	VMULPD       Z28, Z23, Z23
-	VFMADD231PD  64(R11), Z29, Z23
+	VFMADD231PD  64(AX), Z29, Z23
 	VMOVUPS      Z23, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z24, Z24
-	VFMADD231PD  (R11), Z29, Z24
+	VFMADD231PD  (AX), Z29, Z24
 	VMOVUPS      Z24, (R11)
 	VMULPD       Z28, Z25, Z25
-	VFMADD231PD  64(R11), Z29, Z25
+	VFMADD231PD  64(AX), Z29, Z25
 	VMOVUPS      Z25, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z28, Z26, Z26
-	VFMADD231PD  (R11), Z29, Z26
+	VFMADD231PD  (AX), Z29, Z26
 	VMOVUPS      Z26, (R11)
 	VMULPD       Z28, Z27, Z27
-	VFMADD231PD  64(R11), Z29, Z27
+	VFMADD231PD  64(AX), Z29, Z27
 	VMOVUPS      Z27, 64(R11)
 	VZEROUPPER
 	RET
@@ -2671,9 +2818,9 @@ dtile14x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile14x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile14x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile14x8AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile14x8AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2765,65 +2912,80 @@ dtile14x8AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile14x8AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z14
-	VBROADCASTSD beta+72(FP), Z15
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z14
+	VBROADCASTSD beta+88(FP), Z15
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile14x8AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z14, Z0, Z0
-	VFMADD231PD  (R11), Z15, Z0
+	VFMADD231PD  (AX), Z15, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z1, Z1
-	VFMADD231PD  (R11), Z15, Z1
+	VFMADD231PD  (AX), Z15, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z2, Z2
-	VFMADD231PD  (R11), Z15, Z2
+	VFMADD231PD  (AX), Z15, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z3, Z3
-	VFMADD231PD  (R11), Z15, Z3
+	VFMADD231PD  (AX), Z15, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z4, Z4
-	VFMADD231PD  (R11), Z15, Z4
+	VFMADD231PD  (AX), Z15, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z5, Z5
-	VFMADD231PD  (R11), Z15, Z5
+	VFMADD231PD  (AX), Z15, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z6, Z6
-	VFMADD231PD  (R11), Z15, Z6
+	VFMADD231PD  (AX), Z15, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z7, Z7
-	VFMADD231PD  (R11), Z15, Z7
+	VFMADD231PD  (AX), Z15, Z7
 	VMOVUPS      Z7, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z8, Z8
-	VFMADD231PD  (R11), Z15, Z8
+	VFMADD231PD  (AX), Z15, Z8
 	VMOVUPS      Z8, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z9, Z9
-	VFMADD231PD  (R11), Z15, Z9
+	VFMADD231PD  (AX), Z15, Z9
 	VMOVUPS      Z9, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z10, Z10
-	VFMADD231PD  (R11), Z15, Z10
+	VFMADD231PD  (AX), Z15, Z10
 	VMOVUPS      Z10, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z11, Z11
-	VFMADD231PD  (R11), Z15, Z11
+	VFMADD231PD  (AX), Z15, Z11
 	VMOVUPS      Z11, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z12, Z12
-	VFMADD231PD  (R11), Z15, Z12
+	VFMADD231PD  (AX), Z15, Z12
 	VMOVUPS      Z12, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z14, Z13, Z13
-	VFMADD231PD  (R11), Z15, Z13
+	VFMADD231PD  (AX), Z15, Z13
 	VMOVUPS      Z13, (R11)
 	VZEROUPPER
 	RET
@@ -2873,9 +3035,9 @@ dtile14x8AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile12x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile12x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile12x16AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile12x16AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -2994,93 +3156,106 @@ dtile12x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile12x16AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z24
-	VBROADCASTSD beta+72(FP), Z25
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z24
+	VBROADCASTSD beta+88(FP), Z25
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile12x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z24, Z0, Z0
-	VFMADD231PD  (R11), Z25, Z0
+	VFMADD231PD  (AX), Z25, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPD       Z24, Z1, Z1
-	VFMADD231PD  64(R11), Z25, Z1
+	VFMADD231PD  64(AX), Z25, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z2, Z2
-	VFMADD231PD  (R11), Z25, Z2
+	VFMADD231PD  (AX), Z25, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPD       Z24, Z3, Z3
-	VFMADD231PD  64(R11), Z25, Z3
+	VFMADD231PD  64(AX), Z25, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z4, Z4
-	VFMADD231PD  (R11), Z25, Z4
+	VFMADD231PD  (AX), Z25, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPD       Z24, Z5, Z5
-	VFMADD231PD  64(R11), Z25, Z5
+	VFMADD231PD  64(AX), Z25, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z6, Z6
-	VFMADD231PD  (R11), Z25, Z6
+	VFMADD231PD  (AX), Z25, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPD       Z24, Z7, Z7
-	VFMADD231PD  64(R11), Z25, Z7
+	VFMADD231PD  64(AX), Z25, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z8, Z8
-	VFMADD231PD  (R11), Z25, Z8
+	VFMADD231PD  (AX), Z25, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPD       Z24, Z9, Z9
-	VFMADD231PD  64(R11), Z25, Z9
+	VFMADD231PD  64(AX), Z25, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z10, Z10
-	VFMADD231PD  (R11), Z25, Z10
+	VFMADD231PD  (AX), Z25, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPD       Z24, Z11, Z11
-	VFMADD231PD  64(R11), Z25, Z11
+	VFMADD231PD  64(AX), Z25, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z12, Z12
-	VFMADD231PD  (R11), Z25, Z12
+	VFMADD231PD  (AX), Z25, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPD       Z24, Z13, Z13
-	VFMADD231PD  64(R11), Z25, Z13
+	VFMADD231PD  64(AX), Z25, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z14, Z14
-	VFMADD231PD  (R11), Z25, Z14
+	VFMADD231PD  (AX), Z25, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPD       Z24, Z15, Z15
-	VFMADD231PD  64(R11), Z25, Z15
+	VFMADD231PD  64(AX), Z25, Z15
 	VMOVUPS      Z15, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z16, Z16
-	VFMADD231PD  (R11), Z25, Z16
+	VFMADD231PD  (AX), Z25, Z16
 	VMOVUPS      Z16, (R11)
 	VMULPD       Z24, Z17, Z17
-	VFMADD231PD  64(R11), Z25, Z17
+	VFMADD231PD  64(AX), Z25, Z17
 	VMOVUPS      Z17, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z18, Z18
-	VFMADD231PD  (R11), Z25, Z18
+	VFMADD231PD  (AX), Z25, Z18
 	VMOVUPS      Z18, (R11)
 	VMULPD       Z24, Z19, Z19
-	VFMADD231PD  64(R11), Z25, Z19
+	VFMADD231PD  64(AX), Z25, Z19
 	VMOVUPS      Z19, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z20, Z20
-	VFMADD231PD  (R11), Z25, Z20
+	VFMADD231PD  (AX), Z25, Z20
 	VMOVUPS      Z20, (R11)
 	VMULPD       Z24, Z21, Z21
-	VFMADD231PD  64(R11), Z25, Z21
+	VFMADD231PD  64(AX), Z25, Z21
 	VMOVUPS      Z21, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z24, Z22, Z22
-	VFMADD231PD  (R11), Z25, Z22
+	VFMADD231PD  (AX), Z25, Z22
 	VMOVUPS      Z22, (R11)
 	VMULPD       Z24, Z23, Z23
-	VFMADD231PD  64(R11), Z25, Z23
+	VFMADD231PD  64(AX), Z25, Z23
 	VMOVUPS      Z23, 64(R11)
 	VZEROUPPER
 	RET
@@ -3148,9 +3323,9 @@ dtile12x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile12x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile12x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile12x8AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile12x8AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -3232,57 +3407,70 @@ dtile12x8AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile12x8AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z12
-	VBROADCASTSD beta+72(FP), Z13
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z12
+	VBROADCASTSD beta+88(FP), Z13
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile12x8AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z12, Z0, Z0
-	VFMADD231PD  (R11), Z13, Z0
+	VFMADD231PD  (AX), Z13, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z1, Z1
-	VFMADD231PD  (R11), Z13, Z1
+	VFMADD231PD  (AX), Z13, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z2, Z2
-	VFMADD231PD  (R11), Z13, Z2
+	VFMADD231PD  (AX), Z13, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z3, Z3
-	VFMADD231PD  (R11), Z13, Z3
+	VFMADD231PD  (AX), Z13, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z4, Z4
-	VFMADD231PD  (R11), Z13, Z4
+	VFMADD231PD  (AX), Z13, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z5, Z5
-	VFMADD231PD  (R11), Z13, Z5
+	VFMADD231PD  (AX), Z13, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z6, Z6
-	VFMADD231PD  (R11), Z13, Z6
+	VFMADD231PD  (AX), Z13, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z7, Z7
-	VFMADD231PD  (R11), Z13, Z7
+	VFMADD231PD  (AX), Z13, Z7
 	VMOVUPS      Z7, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z8, Z8
-	VFMADD231PD  (R11), Z13, Z8
+	VFMADD231PD  (AX), Z13, Z8
 	VMOVUPS      Z8, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z9, Z9
-	VFMADD231PD  (R11), Z13, Z9
+	VFMADD231PD  (AX), Z13, Z9
 	VMOVUPS      Z9, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z10, Z10
-	VFMADD231PD  (R11), Z13, Z10
+	VFMADD231PD  (AX), Z13, Z10
 	VMOVUPS      Z10, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z12, Z11, Z11
-	VFMADD231PD  (R11), Z13, Z11
+	VFMADD231PD  (AX), Z13, Z11
 	VMOVUPS      Z11, (R11)
 	VZEROUPPER
 	RET
@@ -3326,9 +3514,9 @@ dtile12x8AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile8x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile8x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile8x16AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile8x16AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -3415,65 +3603,74 @@ dtile8x16AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile8x16AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z16
-	VBROADCASTSD beta+72(FP), Z17
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z16
+	VBROADCASTSD beta+88(FP), Z17
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile8x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z16, Z0, Z0
-	VFMADD231PD  (R11), Z17, Z0
+	VFMADD231PD  (AX), Z17, Z0
 	VMOVUPS      Z0, (R11)
 	VMULPD       Z16, Z1, Z1
-	VFMADD231PD  64(R11), Z17, Z1
+	VFMADD231PD  64(AX), Z17, Z1
 	VMOVUPS      Z1, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z2, Z2
-	VFMADD231PD  (R11), Z17, Z2
+	VFMADD231PD  (AX), Z17, Z2
 	VMOVUPS      Z2, (R11)
 	VMULPD       Z16, Z3, Z3
-	VFMADD231PD  64(R11), Z17, Z3
+	VFMADD231PD  64(AX), Z17, Z3
 	VMOVUPS      Z3, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z4, Z4
-	VFMADD231PD  (R11), Z17, Z4
+	VFMADD231PD  (AX), Z17, Z4
 	VMOVUPS      Z4, (R11)
 	VMULPD       Z16, Z5, Z5
-	VFMADD231PD  64(R11), Z17, Z5
+	VFMADD231PD  64(AX), Z17, Z5
 	VMOVUPS      Z5, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z6, Z6
-	VFMADD231PD  (R11), Z17, Z6
+	VFMADD231PD  (AX), Z17, Z6
 	VMOVUPS      Z6, (R11)
 	VMULPD       Z16, Z7, Z7
-	VFMADD231PD  64(R11), Z17, Z7
+	VFMADD231PD  64(AX), Z17, Z7
 	VMOVUPS      Z7, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z8, Z8
-	VFMADD231PD  (R11), Z17, Z8
+	VFMADD231PD  (AX), Z17, Z8
 	VMOVUPS      Z8, (R11)
 	VMULPD       Z16, Z9, Z9
-	VFMADD231PD  64(R11), Z17, Z9
+	VFMADD231PD  64(AX), Z17, Z9
 	VMOVUPS      Z9, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z10, Z10
-	VFMADD231PD  (R11), Z17, Z10
+	VFMADD231PD  (AX), Z17, Z10
 	VMOVUPS      Z10, (R11)
 	VMULPD       Z16, Z11, Z11
-	VFMADD231PD  64(R11), Z17, Z11
+	VFMADD231PD  64(AX), Z17, Z11
 	VMOVUPS      Z11, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z12, Z12
-	VFMADD231PD  (R11), Z17, Z12
+	VFMADD231PD  (AX), Z17, Z12
 	VMOVUPS      Z12, (R11)
 	VMULPD       Z16, Z13, Z13
-	VFMADD231PD  64(R11), Z17, Z13
+	VFMADD231PD  64(AX), Z17, Z13
 	VMOVUPS      Z13, 64(R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z16, Z14, Z14
-	VFMADD231PD  (R11), Z17, Z14
+	VFMADD231PD  (AX), Z17, Z14
 	VMOVUPS      Z14, (R11)
 	VMULPD       Z16, Z15, Z15
-	VFMADD231PD  64(R11), Z17, Z15
+	VFMADD231PD  64(AX), Z17, Z15
 	VMOVUPS      Z15, 64(R11)
 	VZEROUPPER
 	RET
@@ -3521,9 +3718,9 @@ dtile8x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile8x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile8x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile8x8AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile8x8AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -3585,41 +3782,50 @@ dtile8x8AVX512_loop:
 	ADDQ         R10, R9
 	DECQ         AX
 	JNZ          dtile8x8AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z8
-	VBROADCASTSD beta+72(FP), Z9
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z8
+	VBROADCASTSD beta+88(FP), Z9
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile8x8AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z8, Z0, Z0
-	VFMADD231PD  (R11), Z9, Z0
+	VFMADD231PD  (AX), Z9, Z0
 	VMOVUPS      Z0, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z1, Z1
-	VFMADD231PD  (R11), Z9, Z1
+	VFMADD231PD  (AX), Z9, Z1
 	VMOVUPS      Z1, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z2, Z2
-	VFMADD231PD  (R11), Z9, Z2
+	VFMADD231PD  (AX), Z9, Z2
 	VMOVUPS      Z2, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z3, Z3
-	VFMADD231PD  (R11), Z9, Z3
+	VFMADD231PD  (AX), Z9, Z3
 	VMOVUPS      Z3, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z4, Z4
-	VFMADD231PD  (R11), Z9, Z4
+	VFMADD231PD  (AX), Z9, Z4
 	VMOVUPS      Z4, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z5, Z5
-	VFMADD231PD  (R11), Z9, Z5
+	VFMADD231PD  (AX), Z9, Z5
 	VMOVUPS      Z5, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z6, Z6
-	VFMADD231PD  (R11), Z9, Z6
+	VFMADD231PD  (AX), Z9, Z6
 	VMOVUPS      Z6, (R11)
 	ADDQ         R12, R11
+	ADDQ         CX, AX
 	VMULPD       Z8, Z7, Z7
-	VFMADD231PD  (R11), Z9, Z7
+	VFMADD231PD  (AX), Z9, Z7
 	VMOVUPS      Z7, (R11)
 	VZEROUPPER
 	RET
@@ -3651,9 +3857,9 @@ dtile8x8AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile4x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile4x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile4x16AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile4x16AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -3704,37 +3910,42 @@ dtile4x16AVX512_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          dtile4x16AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z8
-	VBROADCASTSD beta+72(FP), Z9
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z8
+	VBROADCASTSD beta+88(FP), Z9
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile4x16AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z8, Z0, Z0
-	VFMADD231PD  (R9), Z9, Z0
+	VFMADD231PD  (AX), Z9, Z0
 	VMOVUPS      Z0, (R9)
 	VMULPD       Z8, Z1, Z1
-	VFMADD231PD  64(R9), Z9, Z1
+	VFMADD231PD  64(AX), Z9, Z1
 	VMOVUPS      Z1, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z8, Z2, Z2
-	VFMADD231PD  (R9), Z9, Z2
+	VFMADD231PD  (AX), Z9, Z2
 	VMOVUPS      Z2, (R9)
 	VMULPD       Z8, Z3, Z3
-	VFMADD231PD  64(R9), Z9, Z3
+	VFMADD231PD  64(AX), Z9, Z3
 	VMOVUPS      Z3, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z8, Z4, Z4
-	VFMADD231PD  (R9), Z9, Z4
+	VFMADD231PD  (AX), Z9, Z4
 	VMOVUPS      Z4, (R9)
 	VMULPD       Z8, Z5, Z5
-	VFMADD231PD  64(R9), Z9, Z5
+	VFMADD231PD  64(AX), Z9, Z5
 	VMOVUPS      Z5, 64(R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z8, Z6, Z6
-	VFMADD231PD  (R9), Z9, Z6
+	VFMADD231PD  (AX), Z9, Z6
 	VMOVUPS      Z6, (R9)
 	VMULPD       Z8, Z7, Z7
-	VFMADD231PD  64(R9), Z9, Z7
+	VFMADD231PD  64(AX), Z9, Z7
 	VMOVUPS      Z7, 64(R9)
 	VZEROUPPER
 	RET
@@ -3762,9 +3973,9 @@ dtile4x16AVX512_write:
 	VZEROUPPER
 	RET
 
-// func dtile4x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+// func dtile4x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 // Requires: AVX, AVX512F, MMX+
-TEXT ·dtile4x8AVX512(SB), NOSPLIT, $0-81
+TEXT ·dtile4x8AVX512(SB), NOSPLIT, $0-97
 	MOVQ       k+0(FP), AX
 	MOVQ       a+8(FP), CX
 	MOVQ       lda+16(FP), DX
@@ -3802,25 +4013,30 @@ dtile4x8AVX512_loop:
 	ADDQ         R8, DI
 	DECQ         AX
 	JNZ          dtile4x8AVX512_loop
-	VBROADCASTSD alpha+64(FP), Z4
-	VBROADCASTSD beta+72(FP), Z5
-	MOVB         read+80(FP), AL
+	VBROADCASTSD alpha+80(FP), Z4
+	VBROADCASTSD beta+88(FP), Z5
+	MOVB         read+96(FP), AL
 	TESTB        AL, AL
 	JZ           dtile4x8AVX512_write
+	MOVQ         d+64(FP), AX
+	MOVQ         ldd+72(FP), CX
 	VMULPD       Z4, Z0, Z0
-	VFMADD231PD  (R9), Z5, Z0
+	VFMADD231PD  (AX), Z5, Z0
 	VMOVUPS      Z0, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z4, Z1, Z1
-	VFMADD231PD  (R9), Z5, Z1
+	VFMADD231PD  (AX), Z5, Z1
 	VMOVUPS      Z1, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z4, Z2, Z2
-	VFMADD231PD  (R9), Z5, Z2
+	VFMADD231PD  (AX), Z5, Z2
 	VMOVUPS      Z2, (R9)
 	ADDQ         R10, R9
+	ADDQ         CX, AX
 	VMULPD       Z4, Z3, Z3
-	VFMADD231PD  (R9), Z5, Z3
+	VFMADD231PD  (AX), Z5, Z3
 	VMOVUPS      Z3, (R9)
 	VZEROUPPER
 	RET

@@ -4,149 +4,149 @@
 
 package kernel
 
-// stile6x16AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile6x16AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile6x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile6x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile6x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile6x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile4x16AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile4x16AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile4x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile4x16AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile4x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile4x8AVX2(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// dtile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile6x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile6x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile6x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile6x4AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile6x4AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile6x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile6x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile4x8AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile4x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile4x8AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile4x4AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile4x4AVX2 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile4x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile4x4AVX2(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// stile14x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile14x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile14x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile14x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile14x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile14x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile12x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile12x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile12x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile12x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile12x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile12x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile8x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile8x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile8x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile8x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile8x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile8x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile4x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile4x32AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile4x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile4x32AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// stile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// stile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func stile4x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32, read bool)
+func stile4x16AVX512(k int, a *float32, lda int, step int, b *float32, ldb int, c *float32, ldc int, d *float32, ldd int, alpha float32, beta float32, read bool)
 
-// dtile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile14x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile14x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile14x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile14x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile14x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile14x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile14x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile12x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile12x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile12x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile12x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile12x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile12x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile12x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile8x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile8x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile8x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile8x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile8x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile8x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile8x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile4x16AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile4x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile4x16AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
-// dtile4x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.
-// Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.
+// dtile4x8AVX512 computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.
+// Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.
 //
 //go:noescape
-func dtile4x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64, read bool)
+func dtile4x8AVX512(k int, a *float64, lda int, step int, b *float64, ldb int, c *float64, ldc int, d *float64, ldd int, alpha float64, beta float64, read bool)
 
 // transpose8AVX2 copies 8 rows of src, lds bytes apart, to the columns of dst, whose rows are ldd bytes apart: blocks times 8 columns.
 //

@@ -53,10 +53,10 @@ func (t tile) emit() {
 		letter, elem = "d", "float64"
 	}
 	name := fmt.Sprintf("%stile%dx%d%s", letter, t.m, t.cols(), t.isa)
-	TEXT(name, NOSPLIT, fmt.Sprintf("func(k int, a *%[1]s, lda, step int, b *%[1]s, ldb int, c *%[1]s, ldc int, alpha, beta %[1]s, read bool)", elem))
+	TEXT(name, NOSPLIT, fmt.Sprintf("func(k int, a *%[1]s, lda, step int, b *%[1]s, ldb int, c *%[1]s, ldc int, d *%[1]s, ldd int, alpha, beta %[1]s, read bool)", elem))
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * c[i,j] if c is to be read.", name),
-		"Rows of a, b and c are lda, ldb and ldc bytes apart, columns of a step bytes.")
+	Doc(fmt.Sprintf("%s computes c[i,j] = alpha * sum over p < k of a[i,p] * b[p,j], plus beta * d[i,j] if d is to be read.", name),
+		"Rows of a, b, c and d are lda, ldb, ldc and ldd bytes apart, columns of a step bytes.")
 	k := Load(Param("k"), GP64())
 	a := t.rows()
 	step := GP64()
@@ -150,7 +150,7 @@ func (r rows) advance(step reg.GPVirtual) {
 	}
 }
 
-// store writes alpha times the sums, plus beta times what is there.
+// store writes alpha times the sums, plus beta times what is in d.
 func (t tile) store(name string, sums [][]reg.VecVirtual, c, ldc reg.Register) {
 	write := name + "_write"
 	alpha, beta := t.vector(), t.vector()
@@ -159,14 +159,16 @@ func (t tile) store(name string, sums [][]reg.VecVirtual, c, ldc reg.Register) {
 	read := Load(Param("read"), GP8())
 	TESTB(read, read)
 	JZ(LabelRef(write))
+	d, ldd := Load(Param("d"), GP64()), Load(Param("ldd"), GP64())
 	for i, row := range sums {
 		for j, s := range row {
 			t.mul(alpha, s)
-			t.fma(Mem{Base: c, Disp: j * t.width}, beta, s)
+			t.fma(Mem{Base: d, Disp: j * t.width}, beta, s)
 			VMOVUPS(s, Mem{Base: c, Disp: j * t.width})
 		}
 		if i < t.m-1 {
 			ADDQ(ldc, c)
+			ADDQ(ldd, d)
 		}
 	}
 	VZEROUPPER()
