@@ -34,12 +34,21 @@ const (
 	blockKeys    = 256
 )
 
+// threads is 1 where one goroutine is done before another has begun.
+func (p *AttentionParams) threads(n int) int {
+	if p.Batch*p.Heads*p.Queries*p.Keys*(p.HeadSize+p.ValueSize) < smallProduct {
+		return 1
+	}
+	return n
+}
+
 // Attention computes y = softmax(scale * q kT + bias) v for each batch and head, in memory linear in the number of keys (online
 // softmax: Milakov & Gimelshein 2018; Dao 2023, FlashAttention-2). A query that sees no key gives zeros. bias may be nil. stats,
 // where not nil, receives each query's highest score and the inverse of the sum of e^(score - highest) as [batch, head, query, 2];
 // -Inf and 0 for a query that sees no key. One number, the logarithm of the sum, would do but where a finite number of the size of
 // the largest float32 is added to all scores of a row: it would be lost in it.
 func Attention[T Float](threads int, p *AttentionParams, y, q, k, v, bias, stats []T) {
+	threads = p.threads(threads)
 	blocks := (p.Queries + blockQueries - 1) / blockQueries
 	units, inner := p.Batch*p.Heads*blocks, 1
 	if units < threads {

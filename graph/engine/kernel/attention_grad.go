@@ -36,6 +36,7 @@ func AttentionGrad[T Float](threads int, p *AttentionParams, g *AttentionGrads[T
 			}
 		}
 	}
+	threads = p.threads(threads)
 	Parallel(threads, heads*parts, 1, func(lo, hi int) {
 		w := newAttendGrad(p, g)
 		defer w.close()
@@ -89,7 +90,7 @@ func (r rowsOf[T]) add(j0, m, n, size int, alpha T, a, b []T, ldb int) {
 
 // sumParts adds up the parts of the gradients by keys or values, in order.
 func sumParts[T Float](threads int, p *AttentionParams, parts int, dst, part []T, strides [3]int, size int) {
-	Parallel(threads, p.Batch*p.KVHeads*p.Keys, rowGrain(parts*size), func(lo, hi int) {
+	parallelRows(threads, p.Batch*p.KVHeads*p.Keys, parts*size, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			head, j := r/p.Keys, r%p.Keys
 			row := dst[head/p.KVHeads*strides[0]+head%p.KVHeads*strides[1]+j*strides[2]:][:size]

@@ -16,7 +16,7 @@ const (
 // AttentionScores writes the scores of an attention at the stage p.Tap as [batch, head, query, key].
 func AttentionScores[T Float](threads int, p *AttentionParams, dst, q, k, bias []T) {
 	blocks := (p.Queries + blockQueries - 1) / blockQueries
-	Parallel(threads, p.Batch*p.Heads*blocks, 1, func(lo, hi int) {
+	Parallel(p.threads(threads), p.Batch*p.Heads*blocks, 1, func(lo, hi int) {
 		for u := lo; u < hi; u++ {
 			t := newTile(p, q, k, nil, bias, u/blocks/p.Heads, u/blocks%p.Heads, u%blocks*blockQueries)
 			s := dst[(u/blocks*p.Queries+t.i0)*p.Keys:]

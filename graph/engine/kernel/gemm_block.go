@@ -21,7 +21,7 @@ const (
 	packCut  = 128
 	stripCut = 128
 	// smallProduct is the number of multiplications that one goroutine does faster than two.
-	smallProduct = 1 << 19
+	smallProduct = 1 << 21
 	// fewRows is up to which height a row-major B is multiplied with where it lies: it would not be read often enough for a packed
 	// copy to pay.
 	fewRows = 28

@@ -8,7 +8,7 @@ const lossChunk = 1024
 // LogSumExp writes the logarithm of the sum of e^x for each row of n elements, in one pass: the sum is kept relative to the highest
 // element so far (Milakov & Gimelshein 2018).
 func LogSumExp[T Float](threads int, dst, src []T, n int) {
-	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(src)/n, n, func(lo, hi int) {
 		room := borrow[T](min(n, lossChunk))
 		defer giveBack(room)
 		for r := lo; r < hi; r++ {
@@ -37,7 +37,7 @@ func logSumExpRow[T Float](row, room []T) float64 {
 // CrossEntropyGrad writes by[r] * (e^(x - lse[r]) - [the element is label[r]]) for the elements of each row of n: the gradient by the
 // scores of the negative logarithm of the label's share of e^x, times by. Rows with by 0 are 0 whatever they hold. dx may be x.
 func CrossEntropyGrad[T Float](threads int, dx, x, lse, by []T, label []int64, n int) {
-	Parallel(threads, len(x)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(x)/n, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			d := dx[r*n : r*n+n]
 			k := by[r]
@@ -57,7 +57,7 @@ func CrossEntropyGrad[T Float](threads int, dx, x, lse, by []T, label []int64, n
 
 // PickGrad writes -by[r] to element label[r] of each row of n, and 0 to the others. Rows with by 0 are 0 whatever their label.
 func PickGrad[T Float](threads int, dx, by []T, label []int64, n int) {
-	Parallel(threads, len(by), rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(by), n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			d := dx[r*n : r*n+n]
 			clear(d)

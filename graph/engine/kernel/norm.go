@@ -5,6 +5,15 @@ import "math"
 // rowGrain is how many rows of n elements one unit of parallel work has.
 func rowGrain(n int) int { return max(1, walkGrain/4/max(n, 1)) }
 
+// parallelRows calls f for ranges of rows of n elements, on one goroutine where there are few: a machine that is busy takes longer to
+// give a goroutine its turn than they take.
+func parallelRows(threads, rows, n int, f func(lo, hi int)) {
+	if rows*n < walkGrain {
+		threads = 1
+	}
+	Parallel(threads, rows, rowGrain(n), f)
+}
+
 // Softmax writes e^(x-max) / sum over each row of n elements; with log set, the logarithm of that. A row of -Inf alone gives NaN,
 // as the definition does. dst may be src.
 func Softmax[T Float](threads int, dst, src []T, n int, log bool) {
@@ -12,7 +21,7 @@ func Softmax[T Float](threads int, dst, src []T, n int, log bool) {
 	if n > 0 {
 		rows = len(src) / n
 	}
-	Parallel(threads, rows, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, rows, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			if log {
 				logSoftmaxRow(dst[r*n:r*n+n], src[r*n:r*n+n])
@@ -41,7 +50,7 @@ func logSoftmaxRow[T Float](dst, src []T) {
 // LayerNorm normalises each row of n elements to mean 0 and variance 1 (two passes: the variance is taken of the centred values),
 // then multiplies by gain and adds bias where they are not nil. mean and invStd, where not nil, receive the rows' statistics.
 func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n int, eps float64) {
-	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(src)/n, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
 			mu := vecSum(x) / float64(n)
@@ -60,7 +69,7 @@ func LayerNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, n i
 
 // RMSNorm divides each row of n elements by the root of its mean square, then multiplies by gain where it is not nil.
 func RMSNorm[T Float](threads int, dst, src, gain, invStd []T, n int, eps float64) {
-	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(src)/n, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
 			inv := 1 / math.Sqrt(vecSumSq(x)/float64(n)+eps)

@@ -8,7 +8,7 @@ import "math"
 func GroupNorm[T Float](threads int, dst, src, gain, bias, mean, invStd []T, batch, channels, size, groups int, eps float64) {
 	per := channels / groups
 	n := per * size
-	Parallel(threads, batch*groups, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, batch*groups, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			x, y := src[r*n:r*n+n], dst[r*n:r*n+n]
 			mu := vecSum(x) / float64(n)
@@ -47,7 +47,7 @@ func GroupNormGrad[T Float](threads int, g *NormGrads[T], batch, channels, size,
 	// The sums over a channel of dy and of dy * the normalised operand.
 	sums := borrow[float64](2 * batch * channels)
 	defer giveBack(sums)
-	Parallel(threads, batch*groups, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, batch*groups, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			mu, inv := float64(g.Mean[r]), float64(g.InvStd[r])
 			var a, b float64
@@ -92,7 +92,7 @@ func GroupNormGrad[T Float](threads int, g *NormGrads[T], batch, channels, size,
 
 // BatchNorm computes (x - mean) / sqrt(variance + eps) * gain + bias per channel of a [batch, channels, size] tensor.
 func BatchNorm[T Float](threads int, dst, src, gain, bias, mean, variance []T, channels, size int, eps float64) {
-	Parallel(threads, len(src)/max(size, 1), rowGrain(size), func(lo, hi int) {
+	parallelRows(threads, len(src)/max(size, 1), size, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			c := r % channels
 			k := float64(gain[c]) / math.Sqrt(float64(variance[c])+eps)
@@ -117,7 +117,7 @@ func BatchNormGrad[T Float](threads int, g *BatchNormGrads[T], channels, size in
 	if g.DGain != nil || g.DBias != nil || g.DMean != nil || g.DVariance != nil {
 		g.sums(threads, channels, size, eps)
 	}
-	Parallel(threads, len(g.X)/max(size, 1), rowGrain(size), func(lo, hi int) {
+	parallelRows(threads, len(g.X)/max(size, 1), size, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			c := r % channels
 			k := T(float64(g.Gain[c]) / math.Sqrt(float64(g.Variance[c])+eps))
@@ -132,7 +132,7 @@ func BatchNormGrad[T Float](threads int, g *BatchNormGrads[T], channels, size in
 // sums computes the gradients by gain, bias and statistics.
 func (g *BatchNormGrads[T]) sums(threads int, channels, size int, eps float64) {
 	batch := len(g.X) / max(channels*size, 1)
-	Parallel(threads, channels, rowGrain(batch*size), func(lo, hi int) {
+	parallelRows(threads, channels, batch*size, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
 			mu, inv := float64(g.Mean[c]), 1/math.Sqrt(float64(g.Variance[c])+eps)
 			var s, p float64
@@ -168,7 +168,7 @@ func ChannelStats[T Float](threads int, mean, variance, src []T, channels, size 
 		}
 	}
 	n := float64(batch * size)
-	Parallel(threads, channels, rowGrain(batch*size), func(lo, hi int) {
+	parallelRows(threads, channels, batch*size, func(lo, hi int) {
 		for c := lo; c < hi; c++ {
 			var s, d float64
 			each(c, func(v float64) { s += v })
@@ -182,7 +182,7 @@ func ChannelStats[T Float](threads int, mean, variance, src []T, channels, size 
 // ChannelStatsGrad is the gradient by ChannelStats' operand from those by the means and the variances, either of which may be nil.
 func ChannelStatsGrad[T Float](threads int, dx, src, mean, dmean, dvariance []T, channels, size int) {
 	n := float64(len(src) / channels)
-	Parallel(threads, len(src)/size, rowGrain(size), func(lo, hi int) {
+	parallelRows(threads, len(src)/size, size, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			c := r % channels
 			var shift, slope float64

@@ -9,7 +9,7 @@ func SoftmaxGrad[T Float](threads int, dx, y, dy []T, n int, log bool) {
 	if n > 0 {
 		rows = len(y) / n
 	}
-	Parallel(threads, rows, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, rows, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			d, p, g := dx[r*n:r*n+n], y[r*n:r*n+n], dy[r*n:r*n+n]
 			if log {
@@ -147,7 +147,7 @@ func (c columnSums[T]) finish(threads int) {
 // LpNorm divides each row along an axis of [outer, n, inner] by its 1-norm or 2-norm (p); rows of zeros stay. norm, where not nil,
 // receives the norms as [outer, inner].
 func LpNorm[T Float](threads int, dst, src, norm []T, n, inner, p int) {
-	Parallel(threads, len(src)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(src)/n, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			at := r/inner*n*inner + r%inner
 			var s float64
@@ -177,7 +177,7 @@ func LpNorm[T Float](threads int, dst, src, norm []T, n, inner, p int) {
 
 // LpNormGrad is the gradient of LpNorm: dx = (dy - u * sum(y * dy)) / norm with u = y for p 2 and the sign of y for p 1. Rows of zeros have none.
 func LpNormGrad[T Float](threads int, dx, y, norm, dy []T, n, inner, p int) {
-	Parallel(threads, len(y)/n, rowGrain(n), func(lo, hi int) {
+	parallelRows(threads, len(y)/n, n, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			at := r/inner*n*inner + r%inner
 			var s, inv float64

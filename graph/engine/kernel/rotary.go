@@ -26,7 +26,7 @@ func (p *RotaryParams) pairs() (first, step int) {
 func Rotate[T Float](threads int, p *RotaryParams, y, x, cos, sin []T, back bool) {
 	half := p.Dim / 2
 	first, step := p.pairs()
-	Parallel(threads, p.Batch*p.Length, rowGrain(p.Heads*p.HeadSize), func(lo, hi int) {
+	parallelRows(threads, p.Batch*p.Length, p.Heads*p.HeadSize, func(lo, hi int) {
 		room := borrow[T](2 * half)
 		defer giveBack(room)
 		c, s := (*room)[:half], (*room)[half:]
@@ -80,7 +80,7 @@ func rotateHalves[T Float](y0, y1, x0, x1, c, s []T) {
 func RotaryTableGrad[T Float](threads int, p *RotaryParams, dcos, dsin, x, dy []T) {
 	half := p.Dim / 2
 	first, step := p.pairs()
-	Parallel(threads, p.Batch*p.Length, rowGrain(p.Heads*p.HeadSize), func(lo, hi int) {
+	parallelRows(threads, p.Batch*p.Length, p.Heads*p.HeadSize, func(lo, hi int) {
 		for r := lo; r < hi; r++ {
 			b, t := r/p.Length, r%p.Length
 			for i := range half {

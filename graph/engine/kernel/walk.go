@@ -1,7 +1,7 @@
 package kernel
 
 // walkGrain is how many elements one unit of parallel work has in elementwise kernels.
-const walkGrain = 1 << 14
+const walkGrain = 1 << 15
 
 // Walk visits the elements of a row-major index space together with their offsets in several strided operands. Dimensions that
 // are contiguous in every operand are merged, so the innermost run is as long as it can be.
