@@ -34,9 +34,15 @@ func (d *demonstration) writeReport() error {
 		Any                  bool
 		Version, GoOS, GoCPU string
 		Threads              int
+		Lowest               *race.Curve
 	}{demoJSON: r, Chart: template.HTML(race.Chart(r.Story.Curves)), Account: r.account(), Legend: r.legend(), Growth: r.growthTable(), Table: r.table(),
 		NotExact: r.notExact(), Version: ligo.Version, GoOS: runtime.GOOS, GoCPU: runtime.GOARCH, Threads: d.threads}
 	page.Best, page.Saved, page.Any = r.best()
+	for _, c := range r.Story.Curves {
+		if page.Lowest == nil || c.Final().Loss < page.Lowest.Final().Loss {
+			page.Lowest = c
+		}
+	}
 	if page.Threads == 0 {
 		page.Threads = runtime.GOMAXPROCS(0)
 	}
