@@ -73,17 +73,17 @@ func (t *task) large() fixtures.Config {
 	return c
 }
 
-// preset gives the tasks of a size: "full" takes under two hours on two cores, "quick" is what docs/results.md was made with, a third of
+// preset gives the tasks of a size: "full" takes under two hours on two cores, "quick" is what docs/results.md was made with, a fifth of
 // it, and "tiny" takes seconds, for the test.
 func preset(name string) ([]*task, error) {
-	text := &task{Name: "text", Loss: train.CausalLM, Model: fixtures.Config{Layers: 2, Hidden: 64, Heads: 2, Vocab: alphabet, Positions: 64},
-		Rows: 8, Tokens: 64, Small: 2400, Large: 800, SmallLR: 6e-3, LR: 3e-3, Warmup: 20, EvalRows: 192, Evals: 12}
-	image := &task{Name: "image", Loss: train.Classify, Model: fixtures.Config{Layers: 2, Hidden: 48, Heads: 2, Image: 24, Patch: 4, Channels: 1, Classes: glyphs},
-		Rows: 32, Small: 1500, Large: 500, SmallLR: 3e-3, LR: 2e-3, Warmup: 20, EvalRows: 768, Evals: 12}
+	text := &task{Name: "text", Loss: train.CausalLM, Model: fixtures.Config{Layers: 2, Hidden: 48, Heads: 2, Vocab: alphabet, Positions: 64},
+		Rows: 8, Tokens: 64, Small: 1600, Large: 500, SmallLR: 6e-3, LR: 4e-3, Warmup: 20, EvalRows: 192, Evals: 10}
+	image := &task{Name: "image", Loss: train.Classify, Model: fixtures.Config{Layers: 2, Hidden: 32, Heads: 2, Image: 24, Patch: 4, Channels: 1, Classes: glyphs},
+		Rows: 32, Small: 1500, Large: 400, SmallLR: 3e-3, LR: 3e-3, Warmup: 20, EvalRows: 768, Evals: 10}
 	switch name {
 	case "full":
-		text.Model.Hidden, text.Small, text.Large = 96, 5000, 2000
-		image.Model.Hidden, image.Small, image.Large = 64, 3000, 1500
+		text.Model.Hidden, text.Small, text.Large, text.LR = 96, 5000, 2000, 2e-3
+		image.Model.Hidden, image.Small, image.Large, image.LR = 64, 3000, 1500, 2e-3
 	case "quick":
 	case "tiny":
 		for _, t := range []*task{text, image} {

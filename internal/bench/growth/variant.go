@@ -47,9 +47,9 @@ var named = []string{
 	"ligo-exact=ligo",
 	"paper-start=paper",
 	"ligo-paper=paper,free=dense,tie=paper,steps=.1,oplr=3e-3",
-	"ligo-dense=ligo,free=dense,steps=.1,oplr=3e-5",
-	"ligo-support=ligo,free=support,steps=.1,oplr=1e-3",
-	"ligo-support-short=ligo,free=support,steps=.01,oplr=1e-3,evals=1",
+	"ligo-dense=ligo,free=dense,steps=.05,oplr=3e-4",
+	"ligo-support=ligo,free=support,steps=.05,oplr=3e-3",
+	"ligo-support-short=ligo,free=support,steps=.01,oplr=3e-3,evals=1",
 }
 
 // parse reads NAME=START[,key=value...], the name of one that is named, or a named one with other values (NAME,key=value...).
