@@ -15,7 +15,7 @@ const (
 )
 
 // document writes the tables into results.md, and the plots beside it.
-func document(dir string, tasks []*task, seeds []uint64, results []*result) error {
+func document(dir string, tasks []*task, results []*result) error {
 	path := filepath.Join(dir, "results.md")
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -44,7 +44,7 @@ func document(dir string, tasks []*task, seeds []uint64, results []*result) erro
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(plot(t.Name, mine)), 0o644); err != nil {
 			return err
 		}
-		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n![loss against FLOPs](%s)\n\n", strings.ToUpper(t.Name[:1])+t.Name[1:], t.account(seeds, mine), name)
+		fmt.Fprintf(&b, "\n### %s\n\n%s\n\n![loss against FLOPs](%s)\n\n", strings.ToUpper(t.Name[:1])+t.Name[1:], t.account(mine), name)
 		b.WriteString(table(mine, results))
 	}
 	b.WriteString(markEnd)
@@ -53,8 +53,12 @@ func document(dir string, tasks []*task, seeds []uint64, results []*result) erro
 }
 
 // account says what a task's numbers are of.
-func (t *task) account(seeds []uint64, all []*summary) string {
+func (t *task) account(all []*summary) string {
 	r := all[0].runs[0]
+	var seeds []uint64
+	for _, r := range all[0].runs {
+		seeds = append(seeds, r.Seed)
+	}
 	batch := fmt.Sprintf("%d images", t.Rows)
 	if t.Tokens > 0 {
 		batch = fmt.Sprintf("%d x %d tokens", t.Rows, t.Tokens)

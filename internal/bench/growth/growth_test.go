@@ -93,7 +93,7 @@ func TestTinyBenchmark(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(docs, "results.md"), []byte(frame), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := document(docs, s.tasks, s.seeds, results); err != nil {
+	if err := document(docs, s.tasks, results); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(docs, "results.md"))

@@ -54,7 +54,7 @@ func run(ctx context.Context) error {
 	if s.docs == "" {
 		return nil
 	}
-	return document(s.docs, s.tasks, s.seeds, results)
+	return document(s.docs, s.tasks, results)
 }
 
 func flags() (*settings, error) {
@@ -65,6 +65,7 @@ func flags() (*settings, error) {
 	only := flag.String("tasks", "text,image", "which tasks")
 	methods := flag.String("methods", "", "NAME or NAME=START,key=value..., separated by spaces; all that are named unless given")
 	seeds := flag.String("seeds", "1,2", "seeds")
+	stored := flag.Bool("stored", false, "make no run, report those that are there")
 	held := flag.Bool("held", false, "measure on the data for choices, not on the test data")
 	large := flag.Int("steps", 0, "steps from scratch, instead of the preset's")
 	small := flag.Int("small-steps", 0, "steps of the small model, instead of the preset's")
@@ -123,6 +124,7 @@ func flags() (*settings, error) {
 	}
 	s.jobs = max(1, *jobs)
 	s.bench = newBench(s.dir, *threads)
+	s.bench.stored = *stored
 	if *held {
 		s.bench.split = splitHeld
 	}

@@ -47,6 +47,7 @@ var named = []string{
 	"ligo-exact=ligo",
 	"paper-start=paper",
 	"ligo-paper=paper,free=dense,tie=paper,steps=.1,oplr=3e-3",
+	"ligo-paper-short=paper,free=dense,tie=paper,steps=.02,oplr=1e-3,evals=-1",
 	"ligo-dense=ligo,free=dense,steps=.05,oplr=3e-4",
 	"ligo-support=ligo,free=support,steps=.05,oplr=3e-3",
 	"ligo-support-short=ligo,free=support,steps=.01,oplr=3e-3,evals=1",
