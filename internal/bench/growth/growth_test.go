@@ -12,6 +12,7 @@ import (
 
 	"github.com/ligoonnx/ligoonnx/graph"
 	"github.com/ligoonnx/ligoonnx/ligo"
+	"github.com/ligoonnx/ligoonnx/ligo/learn"
 	"github.com/ligoonnx/ligoonnx/ligo/train"
 )
 
@@ -178,6 +179,65 @@ func TestParse(t *testing.T) {
 	for _, text := range []string{"nothing", "a=ligo,what=1", "a=ligo,lr=x"} {
 		if _, err := parse(text); err == nil {
 			t.Errorf("%q is accepted", text)
+		}
+	}
+}
+
+// What the weights of a learned operator cost is what the engine counts beyond a plain step.
+func TestBuildingIsWhatTheEngineCounts(t *testing.T) {
+	ctx := context.Background()
+	s := tinySettings(t)
+	task := s.tasks[0]
+	for _, spec := range []string{"a=paper,free=dense,tie=paper", "b=ligo,free=dense", "c=ligo,free=support"} {
+		v, err := parse(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := task.fresh(ctx, task.Model, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ligo.Analyse(ctx, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := ligo.NewPlan(ctx, a, ligo.Target{}, ligo.Options{Method: v.Start})
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, err := p.Operator(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grown, err := ligo.Apply(ctx, p, op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plain, err := train.NewTask(ctx, grown.Graph, train.Spec{Loss: task.Loss})
+		if err != nil {
+			t.Fatal(err)
+		}
+		learned, err := learn.NewTask(ctx, p, op, train.Spec{Loss: task.Loss}, learn.Options{Learn: ligo.LearnOptions{Free: v.Free, Tie: v.Tie}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func(on *train.Task) (forward, backward float64) {
+			in, err := task.feed(on.Labels, splitTrain, 1, task.Rows).Batch(ctx, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f, b, err := on.FLOPs(ctx, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return float64(f), float64(b)
+		}
+		f0, b0 := count(plain)
+		f1, b1 := count(learned.Task)
+		f, b := building(learned.Task)
+		t.Logf("%s: engine %v %v, counted %v %v, plain %v %v, model %v", spec, f1-f0, b1-b0, f, b, f0, b0, task.step(task.large(), task.Rows))
+		if f1-f0 != f || b1-b0 != b {
+			t.Errorf("%s: the engine counts %v forward and %v backward beyond a plain step, want %v and %v", spec, f1-f0, b1-b0, f, b)
 		}
 	}
 }

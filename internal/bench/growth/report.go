@@ -106,23 +106,29 @@ func (s *summary) row(results []*result) string {
 		if s.name == name {
 			return ""
 		}
-		x := s.over(func(r *result) float64 {
-			scratch := find(results, name, r)
-			if scratch == nil {
-				return math.Inf(1)
+		sum, reached := 0.0, 0
+		for _, r := range s.runs {
+			other := find(results, name, r)
+			if other == nil {
+				return ""
 			}
+			x := saved(r, other, 0)
 			if charged {
-				return saved(r, scratch, r.SmallFLOPs)
+				x = saved(r, other, r.SmallFLOPs)
 			}
-			return saved(r, scratch, 0)
-		})
-		switch {
-		case math.IsInf(x, 0):
-			return ""
-		case math.IsNaN(x):
-			return "not reached"
+			if !math.IsNaN(x) {
+				sum += x
+				reached++
+			}
 		}
-		return fmt.Sprintf("%.0f %%", 100*x)
+		text := fmt.Sprintf("%.0f %%", 100*sum/float64(max(1, reached)))
+		switch {
+		case reached == 0:
+			return "not reached"
+		case reached < len(s.runs):
+			text += fmt.Sprintf(" (%d of %d)", reached, len(s.runs))
+		}
+		return text
 	}
 	return fmt.Sprintf("| %s | %.4f | %.4f | %s | %s | %s | %d | %.2f | %s | %s | %s |\n", s.name, s.over(firstLoss), s.over(finalLoss), strings.Join(each, ", "), opSteps, opShare,
 		s.runs[0].final().Step, s.over(totalFLOPs)/1e12, share("scratch", false), share("scratch-long", false), share("scratch-long", true))
