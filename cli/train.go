@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ligoonnx/ligoonnx/graph"
+	"github.com/ligoonnx/ligoonnx/ligo"
 	"github.com/ligoonnx/ligoonnx/ligo/train"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 	"github.com/ligoonnx/ligoonnx/verify"
@@ -63,7 +64,8 @@ func (p *program) trainCommand() *cli.Command {
 takes beside its tokens (masks, positions, caches) is filled in. The loss is found where model and flags leave no choice: causal-lm
 where no output sees later tokens, masked-lm with --mask-token, classify where the only output is a row of classes, distill with
 --teacher. OUT is IN with other initializers. The same flags and seed give the same file, with any number of threads, and after
---resume too. Ctrl-C saves a checkpoint. A line of --metrics has step, loss, lr, grad_norm (before clipping), elements (labels),
+--resume too. A model that expand has grown is trained at lr 1e-4 with a warmup of 20 steps and cosine to a tenth, unless flags say
+otherwise. Ctrl-C saves a checkpoint. A line of --metrics has step, loss, lr, grad_norm (before clipping), elements (labels),
 counted (those that have a loss), accuracy, seconds and eval {loss, accuracy, counted, seconds}.`,
 		UsageText: `  ligoonnx train gpt2.onnx out.onnx --data tokens.bin --steps 1000 --seq-len 128 --batch 8 --lr 3e-4
   ligoonnx train bert.onnx out.onnx --data text.txt --tokenizer tokenizer.json --loss masked-lm --steps 500
@@ -204,6 +206,9 @@ func (p *program) train(c *cli.Context) (err error) {
 	if t.m, err = p.open(c, t.in); err != nil {
 		return err
 	}
+	if err := t.usualOfGrown(); err != nil {
+		return inFile(t.in, err)
+	}
 	defer func() { err = errors.Join(err, t.close()) }()
 	if err := t.prepare(c.Context); err != nil {
 		return err
@@ -265,6 +270,29 @@ func (t *training) stopped(step int, checkpoint string) {
 	default:
 		t.note("stopped after step %d of %d; with --checkpoint DIR it could have gone on from there", step, t.o.Steps)
 	}
+}
+
+// usualOfGrown changes what flags leave open for a model that ligoonnx has grown: at the rate of a model from scratch, a few dozen steps
+// take away what it has been given (docs/results.md has the measurements).
+func (t *training) usualOfGrown() error {
+	_, grown, err := ligo.FromMetadata(t.m.Model.Metadata)
+	if err != nil || !grown || t.o.Init != "" {
+		return err
+	}
+	if !t.c.IsSet("lr") {
+		t.o.LR = 1e-4
+	}
+	if !t.c.IsSet("warmup") {
+		t.o.Warmup = min(20, t.o.Steps/5)
+	}
+	if !t.c.IsSet("schedule") {
+		t.o.Schedule = train.Cosine
+		if !t.c.IsSet("min-lr") {
+			t.o.MinLR = t.o.LR / 10
+		}
+	}
+	t.note("%s was grown by ligoonnx: lr %g, warmup %d, schedule %s unless flags say otherwise", t.in, t.o.LR, t.o.Warmup, t.o.Schedule)
+	return nil
 }
 
 // trainOptions reads how to train; usual is what is done without flags.

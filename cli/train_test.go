@@ -415,3 +415,34 @@ func TestTrainTheZoo(t *testing.T) {
 		sameButWeights(t, in, out)
 	}
 }
+
+// A model that expand has grown is trained gently, as far as flags leave that open.
+func TestTrainGrown(t *testing.T) {
+	in := gpt2(t)
+	large, out, metrics := beside(in, "large.onnx"), beside(in, "out.onnx"), beside(in, "run.jsonl")
+	tokens := stream(t, filepath.Dir(in), 3000)
+	ok(t, "expand", in, large, "--width", "1x", "--depth", "2x", "--no-verify")
+	rates := func(args ...string) (rates []float64, said string) {
+		t.Helper()
+		r := ok(t, append([]string{"train", large, out, "--force", "--data", tokens, "--steps", "10", "--batch", "2", "--seq-len", "16", "--metrics", metrics}, args...)...)
+		raw, err := os.ReadFile(metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			var p struct{ LR float64 }
+			if err := json.Unmarshal([]byte(line), &p); err != nil {
+				t.Fatal(err)
+			}
+			rates = append(rates, p.LR)
+		}
+		return rates, r.err
+	}
+	got, said := rates()
+	if len(got) != 10 || got[0] != 0 || got[2] != 1e-4 || !(got[9] < 3e-5) || !strings.Contains(said, "was grown by ligoonnx: lr 0.0001, warmup 2, schedule cosine") {
+		t.Errorf("rates %v; %s", got, said)
+	}
+	if got, _ = rates("--lr", "1e-2", "--warmup", "0", "--schedule", "constant"); got[0] != 1e-2 || got[9] != 1e-2 {
+		t.Errorf("rates %v with flags", got)
+	}
+}
