@@ -97,6 +97,9 @@ func worst(t testing.TB, got, want map[string]*onnxio.Tensor) float64 {
 func TestLearnableIsTheGrownModel(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range learnables() {
+		if testing.Short() && name != "gpt2 odd" {
+			continue // each family has its own slots; one shows races
+		}
 		for _, s := range starts {
 			o := s.o
 			t.Run(fmt.Sprintf("%s/%s/%s/tie=%s/additive=%v", name, s.method, o.Free, o.Tie, o.Additive), func(t *testing.T) {
@@ -147,6 +150,9 @@ func TestLearnableIsTheGrownModel(t *testing.T) {
 func TestLearnableGradients(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range learnables() {
+		if testing.Short() && name != "gpt2 odd" {
+			continue // each family has its own slots; one shows races
+		}
 		for i, s := range starts {
 			if i > 0 && name != "gpt2 odd" && name != "cait" {
 				continue // one start for every family, every start for two

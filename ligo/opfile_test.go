@@ -99,6 +99,9 @@ func sameGrowth(t *testing.T, a *ligo.Analysis, p *ligo.Plan, op *ligo.Operator)
 
 func TestOperatorFile(t *testing.T) {
 	for _, f := range families {
+		if testing.Short() && f.name != "bert" {
+			continue
+		}
 		for i, dt := range []onnxio.DType{onnxio.Float, onnxio.Float16} {
 			if i > 0 && f.name != "bert" {
 				continue

@@ -79,6 +79,9 @@ func BenchmarkGradients(b *testing.B) {
 
 // After the first step, a step allocates nothing that grows with the batch.
 func TestStepsAllocateNothingForActivations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: -short, which is how the race detector runs; it makes pools forget")
+	}
 	m := fixtures.GPT2(fixtures.Config{Layers: 2, Hidden: 256, Heads: 4, Vocab: 65, Positions: 128})
 	g, params := languageModel(t, m, 65)
 	allocated := func(batch int) uint64 {
