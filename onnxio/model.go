@@ -1,6 +1,11 @@
 package onnxio
 
-import "github.com/ligoonnx/ligoonnx/onnxio/onnxpb"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/ligoonnx/ligoonnx/onnxio/onnxpb"
+)
 
 // Model is one ONNX file as plain Go data. Fields that ligoonnx never edits (training information, device configurations,
 // quantisation annotations, fields of newer versions …) are not shown here but kept: every type remembers the message it was
@@ -156,6 +161,22 @@ type Dim struct {
 	Value      int64
 	Param      string
 	Denotation string
+}
+
+// DimsText writes a declared shape for people, without brackets: "batch 3 ? 28".
+func DimsText(dims []Dim) string {
+	parts := make([]string, len(dims))
+	for i, d := range dims {
+		switch {
+		case d.Param != "":
+			parts[i] = d.Param
+		case d.Value < 0:
+			parts[i] = "?"
+		default:
+			parts[i] = strconv.FormatInt(d.Value, 10)
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // TensorType makes the type of a dense tensor with a known rank.

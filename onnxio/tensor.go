@@ -2,6 +2,7 @@ package onnxio
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -74,6 +75,21 @@ func fromFloats[F float](name string, dt DType, dims []int64, v []F) *Tensor {
 	// The only errors are a type that is not a float and a wrong length; the callers exclude both.
 	_ = EncodeFloats(raw, dt, v)
 	return NewTensor(name, dt, dims, raw)
+}
+
+// FromInts makes a tensor of any integer type, or of bools, of values that the type holds.
+func FromInts(name string, dt DType, dims, v []int64) (*Tensor, error) {
+	size := 1
+	if dt != Bool {
+		size = dt.Bits() / 8
+	}
+	raw := make([]byte, 0, size*len(v))
+	var b [8]byte
+	for _, x := range v {
+		binary.LittleEndian.PutUint64(b[:], uint64(x))
+		raw = append(raw, b[:size]...)
+	}
+	return FromBytes(name, dt, dims, raw)
 }
 
 // FromInt64s makes an int64 tensor.

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -71,7 +70,7 @@ func (in *input) fill(sc scenario, r *rand.Rand) (*onnxio.Tensor, error) {
 				v[i] = r.Int64N(in.Rows)
 			}
 		}
-		return integers(name, dt, dims, v)
+		return onnxio.FromInts(name, dt, dims, v)
 	}
 	v := make([]int64, n)
 	for i := range v {
@@ -85,7 +84,7 @@ func (in *input) fill(sc scenario, r *rand.Rand) (*onnxio.Tensor, error) {
 	case sc.pad != noPadding:
 		pad(v, dims, sc.pad == padLeft)
 	}
-	return integers(name, dt, dims, v)
+	return onnxio.FromInts(name, dt, dims, v)
 }
 
 func normal(name string, dt onnxio.DType, dims []int64, n int64, r *rand.Rand) (*onnxio.Tensor, error) {
@@ -110,19 +109,4 @@ func pad(v, dims []int64, left bool) {
 			v[i] = 0
 		}
 	}
-}
-
-// integers makes a tensor of any integer type, or of booleans.
-func integers(name string, dt onnxio.DType, dims []int64, v []int64) (*onnxio.Tensor, error) {
-	size := 1
-	if dt != onnxio.Bool {
-		size = dt.Bits() / 8
-	}
-	raw := make([]byte, 0, size*len(v))
-	var b [8]byte
-	for _, x := range v {
-		binary.LittleEndian.PutUint64(b[:], uint64(x))
-		raw = append(raw, b[:size]...)
-	}
-	return onnxio.FromBytes(name, dt, dims, raw)
 }

@@ -105,24 +105,9 @@ func typeDifference(a, b *onnxio.Type, grown bool) string {
 		if grown && number && e.Value > d.Value {
 			continue
 		}
-		return fmt.Sprintf("has shape [%s], the small model's is [%s]", dimsText(b.Dims), dimsText(a.Dims))
+		return fmt.Sprintf("has shape [%s], the small model's is [%s]", onnxio.DimsText(b.Dims), onnxio.DimsText(a.Dims))
 	}
 	return ""
-}
-
-func dimsText(dims []onnxio.Dim) string {
-	parts := make([]string, len(dims))
-	for i, d := range dims {
-		switch {
-		case d.Param != "":
-			parts[i] = d.Param
-		case d.Value < 0:
-			parts[i] = "?"
-		default:
-			parts[i] = fmt.Sprint(d.Value)
-		}
-	}
-	return strings.Join(parts, " ")
 }
 
 // planned compares the shapes of the large model's initializers with those of the growth repeated from its record.

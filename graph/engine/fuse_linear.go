@@ -99,13 +99,7 @@ func linear[T kernel.Float](x *exec, o *linearOp, y []T, in []*tensor) error {
 	if err != nil {
 		return err
 	}
-	lda, ldb := o.k, o.n
-	if o.transA {
-		lda = o.m
-	}
-	if o.transB {
-		ldb = o.k
-	}
+	lda, ldb := rowStrides(o.transA, o.transB, o.m, o.n, o.k)
 	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), a, lda, in[1].buf, 0, ldb, 1, bias, y, o.n)
 	return nil
 }

@@ -168,14 +168,20 @@ func times[T kernel.Float](threads int, transA, transB bool, m, n, k int, alpha 
 	kernel.GemmBias(threads, transA, transB, m, n, k, alpha, a, lda, b.(buf[T])[off:], ldb, beta, bias, c, ldc)
 }
 
+// rowStrides are those of the stored matrices behind op(A) [m, k] and op(B) [k, n].
+func rowStrides(transA, transB bool, m, n, k int) (lda, ldb int) {
+	lda, ldb = k, n
+	if transA {
+		lda = m
+	}
+	if transB {
+		ldb = k
+	}
+	return lda, ldb
+}
+
 func matmul[T kernel.Float](x *exec, o *matmulOp, y, a []T, b buffer, beta T) {
-	lda, ldb := o.k, o.n
-	if o.transA {
-		lda = o.m
-	}
-	if o.transB {
-		ldb = o.k
-	}
+	lda, ldb := rowStrides(o.transA, o.transB, o.m, o.n, o.k)
 	stacks := product(o.batch)
 	if o.total {
 		for s := range stacks {
@@ -342,13 +348,7 @@ func gemm[T kernel.Float](x *exec, o *gemmOp, beta float64, y []T, in []*tensor,
 	if err != nil {
 		return err
 	}
-	lda, ldb := o.k, o.n
-	if o.transA {
-		lda = o.m
-	}
-	if o.transB {
-		ldb = o.k
-	}
+	lda, ldb := rowStrides(o.transA, o.transB, o.m, o.n, o.k)
 	times(x.threads, o.transA, o.transB, o.m, o.n, o.k, T(o.alpha), lists[0], lda, in[1].buf, 0, ldb, T(beta), lists[1], y, o.n)
 	return nil
 }

@@ -179,20 +179,11 @@ func checkShape(t *onnxio.Tensor, want *onnxio.Type) error {
 		return nil
 	}
 	fits := len(t.Dims) == len(want.Dims)
-	declared := make([]string, len(want.Dims))
 	for i, d := range want.Dims {
-		switch {
-		case d.Param != "":
-			declared[i] = d.Param
-		case d.Value < 0:
-			declared[i] = "?"
-		default:
-			declared[i] = fmt.Sprint(d.Value)
-			fits = fits && t.Dims[i] == d.Value
-		}
+		fits = fits && (d.Param != "" || d.Value < 0 || t.Dims[i] == d.Value)
 	}
 	if !fits {
-		return fmt.Errorf("shape is %v, the model declares [%s]", t.Dims, strings.Join(declared, " "))
+		return fmt.Errorf("shape is %v, the model declares [%s]", t.Dims, onnxio.DimsText(want.Dims))
 	}
 	return nil
 }

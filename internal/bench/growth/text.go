@@ -1,16 +1,12 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"hash/fnv"
-	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"github.com/ligoonnx/ligoonnx/fixtures"
 	"github.com/ligoonnx/ligoonnx/onnxio"
 )
 
@@ -23,15 +19,13 @@ type corpus struct {
 	version           string
 }
 
-// Bytes of each part; the standard library has more. Larger files than fileBytes are tables, written by programs.
+// Bytes of each part; the standard library has more.
 const (
-	fileBytes  = 64 << 10
 	trainBytes = 12 << 20
 	heldBytes  = 512 << 10
 )
 
-// goSource reads the source that comes with Go. Files are taken in the order of their paths' hashes, so that every part is of all
-// packages.
+// goSource reads the source that comes with Go.
 func goSource() (*corpus, error) {
 	out, err := exec.Command("go", "env", "GOROOT", "GOVERSION").Output()
 	if err != nil {
@@ -39,55 +33,14 @@ func goSource() (*corpus, error) {
 	}
 	root, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	c := &corpus{version: version}
-	type file struct {
-		path string
-		hash uint64
-	}
-	var files []file
-	root = filepath.Join(root, "src")
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor") {
-			return filepath.SkipDir
-		}
-		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		if info, err := d.Info(); err != nil || info.Size() > fileBytes {
-			return err
-		}
-		name, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		h := fnv.New64a()
-		h.Write([]byte(filepath.ToSlash(name)))
-		files = append(files, file{path, h.Sum64()})
-		return nil
-	})
+	texts, err := fixtures.GoSource(filepath.Join(root, "src"), heldBytes, heldBytes, trainBytes)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(files, func(a, b file) int { return cmp.Compare(a.hash, b.hash) })
-	for _, f := range files {
-		part, limit := &c.test, heldBytes
-		if len(*part) >= limit {
-			part = &c.held
-		}
-		if len(*part) >= limit {
-			part, limit = &c.train, trainBytes
-		}
-		if len(*part) >= limit {
-			break
-		}
-		text, err := os.ReadFile(f.path)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range text {
-			*part = append(*part, token(b))
+	for i, part := range []*[]byte{&c.test, &c.held, &c.train} {
+		*part = make([]byte, len(texts[i]))
+		for k := range len(texts[i]) {
+			(*part)[k] = token(texts[i][k])
 		}
 	}
 	return c, nil

@@ -1,7 +1,6 @@
 package corpus
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -93,24 +92,9 @@ func element(dt onnxio.DType, v int64) ([]byte, error) {
 		}
 		return t.Bytes()
 	}
-	t, err := integers("", dt, nil, []int64{v})
+	t, err := onnxio.FromInts("", dt, nil, []int64{v})
 	if err != nil {
 		return nil, err
 	}
 	return t.Bytes()
-}
-
-// integers makes a tensor of any integer type, or of booleans; values are known to fit.
-func integers(name string, dt onnxio.DType, dims, v []int64) (*onnxio.Tensor, error) {
-	size := 1
-	if dt != onnxio.Bool {
-		size = dt.Bits() / 8
-	}
-	raw := make([]byte, 0, size*len(v))
-	var b [8]byte
-	for _, x := range v {
-		binary.LittleEndian.PutUint64(b[:], uint64(x))
-		raw = append(raw, b[:size]...)
-	}
-	return onnxio.FromBytes(name, dt, dims, raw)
 }

@@ -173,19 +173,3 @@ func found(e *example) string {
 	sort.Strings(names)
 	return "found: " + strings.Join(names, ", ")
 }
-
-// shapeText is a declared shape: [batch 3 28 28].
-func shapeText(dims []onnxio.Dim) string {
-	parts := make([]string, len(dims))
-	for i, d := range dims {
-		switch {
-		case d.Param != "":
-			parts[i] = d.Param
-		case d.Value < 0:
-			parts[i] = "?"
-		default:
-			parts[i] = fmt.Sprint(d.Value)
-		}
-	}
-	return "[" + strings.Join(parts, " ") + "]"
-}

@@ -141,7 +141,7 @@ func (c *Corpus) hide(e *example, key int64) error {
 	ids = slices.Clone(ids)
 	labels := c.corrupt(ids, c.mask(e, int64(len(ids))), stream(c.o.Seed, uint64(key), masking))
 	e.labels = onnxio.FromInt64s("labels", []int64{int64(len(ids))}, labels)
-	e.inputs[t.Name], err = integers(t.Name, t.DType, t.Dims, ids)
+	e.inputs[t.Name], err = onnxio.FromInts(t.Name, t.DType, t.Dims, ids)
 	return err
 }
 
@@ -251,7 +251,7 @@ func rowFits(t *onnxio.Tensor, want *onnxio.Type, pads bool) error {
 		fits = false
 	}
 	if !fits {
-		return fmt.Errorf("an example has shape %v, the model declares %s", t.Dims, shapeText(want.Dims))
+		return fmt.Errorf("an example has shape %v, the model declares [%s]", t.Dims, onnxio.DimsText(want.Dims))
 	}
 	return nil
 }

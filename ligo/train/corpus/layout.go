@@ -248,5 +248,5 @@ func (l *layout) fill(s *slot, lengths []int64, length int64) (*onnxio.Tensor, e
 			}
 		}
 	}
-	return integers(s.v.Name, dt, dims, v)
+	return onnxio.FromInts(s.v.Name, dt, dims, v)
 }

@@ -104,7 +104,7 @@ func (r *ready) label(b *Batch, set dataset.Set, key uint64) error {
 			labels = append(labels, next)
 		}
 	}
-	if b.Inputs[t.Name], err = integers(t.Name, t.DType, t.Dims, ids); err != nil {
+	if b.Inputs[t.Name], err = onnxio.FromInts(t.Name, t.DType, t.Dims, ids); err != nil {
 		return err
 	}
 	b.Labels = onnxio.FromInt64s(labelsName, t.Dims, labels)
